@@ -36,6 +36,9 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 VIDEO_SUFFIXES = (".mp4",)
 # Pillow also knows formats that start other programs (EPS) or have no use as a photo; only these are opened.
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
+# swscale's bicubic with accurate rounding and chroma interpolated in both directions (SWS_BICUBIC | SWS_ACCURATE_RND |
+# SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP): without them a colourful frame loses 15 dB between RGB and yuv420p and back.
+_SCALER = 0x4 | 0x40000 | 0x2000 | 0x4000
 _CRF = "14"  # visually lossless for flat colour maps and photos alike
 
 _log = logging.getLogger(__name__)
@@ -112,7 +115,7 @@ def read_video(path: str | os.PathLike[str], *, max_frames: int | None = None) -
             for frame in container.decode(stream):
                 if frame.is_corrupt:
                     raise MediaError(f"{source} is damaged at frame {len(frames)}. Export or download it again.")
-                pixels = np.rot90(frame.to_ndarray(format="rgb24"), round(getattr(frame, "rotation", 0) / 90))
+                pixels = np.rot90(frame.to_ndarray(format="rgb24", interpolation=_SCALER), round(frame.rotation / 90))
                 _check_frame(source, frames, pixels)
                 frames.append(pixels)
                 if len(frames) == max_frames:
@@ -367,7 +370,8 @@ def _encode(path: Path, frames: UInt8, fps: float) -> None:
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for pixels in frames:
             padded = np.ascontiguousarray(np.pad(pixels, padding, mode="edge"))
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(padded, format="rgb24")))
+            frame = av.VideoFrame.from_ndarray(padded, format="rgb24")
+            container.mux(stream.encode(frame.reformat(format="yuv420p", interpolation=_SCALER)))
         container.mux(stream.encode(None))
 
 

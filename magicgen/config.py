@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from magicgen.errors import ConfigError
 
@@ -23,24 +23,9 @@ Lines = Mapping[tuple[str | int, ...], int]
 
 
 class StrictModel(BaseModel):
-    """Base of every configuration: unknown keys are errors, values never change.
-
-    Where a field is a union told apart by a key and has a default, a mapping without that key means the default's kind.
-    """
+    """Base of every configuration: unknown keys are errors, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _default_kinds(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        filled = dict(values)
-        for name, field in cls.model_fields.items():
-            tag, given = field.discriminator, filled.get(name)
-            if isinstance(tag, str) and isinstance(given, dict) and tag not in given and hasattr(field.default, tag):
-                filled[name] = {tag: getattr(field.default, tag), **given}
-        return filled
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -135,13 +120,15 @@ def check_config(
 ) -> Model:
     """Plain values as a model: no text where a number belongs, no fraction where a whole number does.
 
+    Where a field is a union told apart by a key and has a default, a mapping without that key means the default's kind.
+
     Raises:
         ConfigError: at most ten findings, each with file, line, dotted key, what is expected and what was given.
     """
     if not isinstance(values, dict):
         raise ConfigError(f"{source}: expected a mapping of keys to values; got {_shown(values)}.")
     try:
-        text = json.dumps(values, default=_as_text)
+        text = json.dumps(_with_kinds(values, model_class), default=_as_text)
     except (TypeError, ValueError, RecursionError) as error:
         raise ConfigError(f"{source}: holds a value that no configuration can have ({error}).") from None
     try:
@@ -153,6 +140,23 @@ def check_config(
         if len(findings) > 10:
             told.append(f"... and {len(findings) - 10} more.")
         raise ConfigError("\n".join(told)) from None
+
+
+def _with_kinds(values: Any, model_class: type[BaseModel]) -> Any:
+    if not isinstance(values, dict):
+        return values
+    filled = dict(values)
+    for name, field in model_class.model_fields.items():
+        given, tag = filled.get(name), field.discriminator
+        if not isinstance(given, dict):
+            continue
+        if isinstance(tag, str) and tag not in given and hasattr(field.default, tag):
+            given = {tag: getattr(field.default, tag), **given}
+        models = _models_in(field.annotation)
+        if isinstance(tag, str):
+            models = [model for model in models if given.get(tag) in get_args(model.model_fields[tag].annotation)]
+        filled[name] = _with_kinds(given, models[0]) if len(models) == 1 else given
+    return filled
 
 
 def _explain(

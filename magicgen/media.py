@@ -10,7 +10,7 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -62,31 +62,17 @@ def read_image(path: str | os.PathLike[str], *, max_side: int = MAX_SIDE) -> UIn
     Raises:
         MediaError: no such file, not a picture, damaged, too small or too large.
     """
-    from PIL import Image
+    return _read(path, _to_rgb, max_side)
 
-    source = _existing_file(path, "image")
-    try:
-        Image.init()
-        formats = [name for name in _FORMATS if name in Image.OPEN]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(source, formats=formats) as image:
-                _check_size(source, *image.size, max_side=max_side)
-                if getattr(image, "is_animated", False) and image.format != "MPO":
-                    _log.warning("%s is animated; its first frame is used.", source)
-                pixels = _to_rgb(image, source)
-    except MediaError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise MediaError(
-            f"{source} has too many pixels ({error}); at most {MAX_PIXELS} are accepted. Scale it down first."
-        ) from None
-    except Exception as error:  # Pillow's decoders answer damaged files with almost any exception class
-        raise MediaError(
-            f"{source} cannot be read as an image ({_reason(error)}). Expected an undamaged PNG, JPEG, WebP, TIFF, "
-            "BMP, GIF or AVIF file."
-        ) from error
-    return pixels
+
+def read_mask(path: str | os.PathLike[str], *, max_side: int = MAX_SIDE) -> npt.NDArray[np.bool_]:
+    """A mask picture as (H, W) bool: the transparency where there is one, else every pixel brighter than half of the
+    brightest, so that 0/255, 0/1, 16-bit and palette masks are all read.
+
+    Raises:
+        MediaError: as :func:`read_image`.
+    """
+    return _read(path, _to_mask, max_side)
 
 
 def read_video(path: str | os.PathLike[str], *, max_frames: int | None = None) -> Video:
@@ -268,6 +254,37 @@ def fit(pixels: UInt8, height: int, width: int) -> UInt8:
     return resize(pixels[..., y0:y1, x0:x1, :], height, width)
 
 
+def _read(
+    path: str | os.PathLike[str], decode: Callable[[Any, Path], npt.NDArray[Any]], max_side: int
+) -> npt.NDArray[Any]:
+    """Open a picture with all checks and hand it to ``decode``."""
+    from PIL import Image
+
+    source = _existing_file(path, "image")
+    try:
+        Image.init()
+        formats = [name for name in _FORMATS if name in Image.OPEN]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(source, formats=formats) as image:
+                _check_size(source, *image.size, max_side=max_side)
+                if getattr(image, "is_animated", False) and image.format != "MPO":
+                    _log.warning("%s is animated; its first frame is used.", source)
+                pixels = decode(image, source)
+    except MediaError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise MediaError(
+            f"{source} has too many pixels ({error}); at most {MAX_PIXELS} are accepted. Scale it down first."
+        ) from None
+    except Exception as error:  # Pillow's decoders answer damaged files with almost any exception class
+        raise MediaError(
+            f"{source} cannot be read as an image ({_reason(error)}). Expected an undamaged PNG, JPEG, WebP, TIFF, "
+            "BMP, GIF or AVIF file."
+        ) from error
+    return pixels
+
+
 def _existing_file(path: str | os.PathLike[str], kind: str) -> Path:
     source = Path(path)
     try:
@@ -333,6 +350,19 @@ def _to_rgb(image: Any, source: Path) -> UInt8:
         white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
         return np.array(Image.alpha_composite(white, layered).convert("RGB"), dtype=np.uint8)
     return np.array(_without_profile(upright).convert("RGB"), dtype=np.uint8)
+
+
+def _to_mask(image: Any, source: Path) -> npt.NDArray[np.bool_]:
+    from PIL import ImageOps
+
+    upright = ImageOps.exif_transpose(image)
+    if "A" in upright.mode or "a" in upright.mode or "transparency" in upright.info:
+        alpha = np.asarray(upright.convert("RGBA"))[..., 3]
+        if alpha.min() < 255:
+            return alpha > 127
+        upright = upright.convert("RGB")
+    grey = np.asarray(upright if upright.mode[0] in "IF1L" else upright.convert("L")).astype(np.float32)
+    return grey > max(float(grey.max()) / 2, 0.0)
 
 
 def _without_profile(image: Any) -> Any:

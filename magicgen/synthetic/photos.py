@@ -1,0 +1,67 @@
+"""Photos inside the scikit-image wheel as textures: public domain and CC0 pictures only, nothing is downloaded.
+
+Two disjoint sets: :data:`TRAIN_PHOTOS`, and :data:`HELD_OUT_PHOTOS`, which training scenes never show.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from magicgen.errors import MediaError
+from magicgen.synthetic.colours import Images, random_palette
+
+TRAIN_PHOTOS = (
+    "motorcycle_left.png", "camera.png", "brick.png", "grass.png", "gravel.png", "coins.png", "moon.png", "ihc.png",
+    "hubble_deep_field.jpg", "retina.jpg", "motorcycle_right.png", "clock_motion.png", "cell.png",
+)  # fmt: skip
+HELD_OUT_PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
+
+
+@lru_cache(maxsize=None)
+def photo(name: str) -> Images:
+    """(H, W, 3) uint8 RGB; read once per process. Raises MediaError where the installed wheel lacks the file."""
+    import skimage
+
+    path = Path(skimage.__file__).parent / "data" / name
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise MediaError(f"scikit-image's picture {name} is missing or unreadable at {path}; reinstall scikit-image.")
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+def photo_crop(rng: np.random.Generator, height: int, width: int, held_out: bool = False) -> Images:
+    """A random part of a random photo, (height, width, 3) uint8, with flips, zoom and colour jitter."""
+    names = HELD_OUT_PHOTOS if held_out else TRAIN_PHOTOS
+    source = photo(names[int(rng.integers(len(names)))])
+    rows, columns = source.shape[:2]
+    largest = min(rows / height, columns / width)
+    scale = largest * rng.uniform(0.3, 1.0)
+    crop_h, crop_w = max(2, int(height * scale)), max(2, int(width * scale))
+    y, x = int(rng.integers(rows - crop_h + 1)), int(rng.integers(columns - crop_w + 1))
+    method = cv2.INTER_AREA if scale > 1 else cv2.INTER_CUBIC
+    crop = cv2.resize(source[y : y + crop_h, x : x + crop_w], (width, height), interpolation=method)
+    if rng.random() < 0.5:
+        crop = crop[:, ::-1]
+    if rng.random() < 0.15:
+        crop = crop[::-1]
+    return jitter(rng, np.ascontiguousarray(crop))
+
+
+def jitter(rng: np.random.Generator, image: Images) -> Images:
+    """Random gain, gamma and channel mixing; grey pictures mostly become two- or three-coloured ones."""
+    steps = np.arange(256, dtype=np.float32) / 255
+    curve = 255 * np.clip((steps ** rng.uniform(0.75, 1.35)) * rng.uniform(0.8, 1.15) + rng.uniform(-0.06, 0.06), 0, 1)
+    is_grey = np.array_equal(image[::7, ::7, 0], image[::7, ::7, 2])
+    if is_grey and rng.random() < 0.75:
+        colours = random_palette(rng, 3)
+        colours = colours[np.argsort(colours.sum(axis=1))]
+        table = np.stack([np.interp(curve, [0, 128, 255], colours[:, channel]) for channel in range(3)], axis=1)
+        return table.astype(np.uint8)[image[..., 0]]
+    mixed = cv2.LUT(image, curve.astype(np.uint8))
+    if rng.random() < 0.4:
+        mixed = mixed[..., rng.permutation(3)]
+    gains = rng.uniform(0.8, 1.15, 3)
+    table = np.clip(np.arange(256)[:, None] * gains, 0, 255).astype(np.uint8)
+    return cv2.LUT(np.ascontiguousarray(mixed), table[None])

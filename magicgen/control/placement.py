@@ -18,6 +18,8 @@ Matrix = npt.NDArray[np.float64]
 CANVAS = 48
 CANVAS_RADIUS = 18.0
 TURNS = 72
+# Overlaps are compared on every n-th pixel, so that the shorter side has about this many.
+COARSE_SIDE = 64
 # A registration without turning is kept unless turning explains this much more of the mask (IoU).
 TURN_GAIN = 0.02
 
@@ -125,19 +127,21 @@ def _follow_masks(
     by_box = _follow_boxes(first, boxes, None)
     matrices = by_box.copy()
     registrar = _MaskRegistrar(first)
+    step = max(1, min(height, width) // COARSE_SIDE)
+    coarse = np.ascontiguousarray(first[::step, ::step])
     turn, previous = 0, np.eye(2, 3)
     for t in range(1, len(masks)):
         if not present[t]:
             matrices[t] = previous
             continue
-        hidden = None if others is None else others[t]
+        hidden = None if others is None else others[t, ::step, ::step]
         similar, turn = registrar.register(masks[t], turn)
         inherited = _shifted(previous, boxes[t] - boxes[t - 1], width, height) if present[t - 1] else by_box[t]
         candidates = (by_box[t], similar, inherited)
-        scores = [_agreement(first, masks[t], hidden, candidate) for candidate in candidates]
+        overlap = _Overlap(coarse, masks[t, ::step, ::step], hidden, step)
+        scores = [overlap.score(candidate) for candidate in candidates]
         scores[1] -= TURN_GAIN
-        best = int(np.argmax(scores))
-        matrices[t] = _refine(first, masks[t], hidden, candidates[best])
+        matrices[t] = _refine(overlap, masks[t], candidates[int(np.argmax(scores))])
         previous = matrices[t]
     return matrices, present
 
@@ -190,31 +194,37 @@ def _centre_and_radius(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.floa
     return np.array([moments["m10"], moments["m01"]]) / area, float(np.sqrt(area))
 
 
-def _agreement(
-    first: npt.NDArray[np.bool_], mask: npt.NDArray[np.bool_], hidden: npt.NDArray[np.bool_] | None, matrix: Matrix
-) -> float:
-    """IoU of the placed first mask and the mask, where no other object hides it."""
-    height, width = mask.shape
-    placed = cv2.warpAffine(first.astype(np.uint8), matrix, (width, height), flags=cv2.INTER_NEAREST) > 0
-    if hidden is not None:
-        placed &= ~hidden
-    union = np.count_nonzero(placed | mask)
-    return np.count_nonzero(placed & mask) / union if union else 0.0
+@dataclass(frozen=True)
+class _Overlap:
+    """How well a placement explains a mask: IoU on every ``step``-th pixel that no other object hides."""
+
+    first: npt.NDArray[np.bool_]
+    mask: npt.NDArray[np.bool_]
+    hidden: npt.NDArray[np.bool_] | None
+    step: int
+
+    def score(self, matrix: Matrix) -> float:
+        height, width = self.mask.shape
+        coarse = matrix.copy()
+        coarse[:, 2] /= self.step
+        placed = cv2.warpAffine(self.first.view(np.uint8), coarse, (width, height), flags=cv2.INTER_NEAREST) > 0
+        if self.hidden is not None:
+            placed &= ~self.hidden
+        union = np.count_nonzero(placed | self.mask)
+        return np.count_nonzero(placed & self.mask) / union if union else 0.0
 
 
-def _refine(
-    first: npt.NDArray[np.bool_], mask: npt.NDArray[np.bool_], hidden: npt.NDArray[np.bool_] | None, start: Matrix
-) -> Matrix:
+def _refine(overlap: _Overlap, mask: npt.NDArray[np.bool_], start: Matrix) -> Matrix:
     """Coordinate descent on shift, size and turn about the mask's centre, two rounds."""
-    best, best_score = start, _agreement(first, mask, hidden, start)
+    best, best_score = start, overlap.score(start)
     if best_score > 0.97:
         return best
     centre, radius = _centre_and_radius(mask)
     for step in (1.0, 0.5):
-        for nudge in _nudges(centre, step, radius):
+        for nudge in _nudges(centre, step * overlap.step / 2, radius):
             candidate = nudge[:, :2] @ best
             candidate[:, 2] += nudge[:, 2]
-            score = _agreement(first, mask, hidden, candidate)
+            score = overlap.score(candidate)
             if score > best_score:
                 best, best_score = candidate, score
     return best

@@ -1,0 +1,180 @@
+"""Training examples: a clip with its tracks at one level, turned into the pixel arrays that the loop encodes.
+
+Example ``i`` of a run depends on (seed, i) alone, so a resumed run sees exactly the data that an undisturbed one sees.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from magicgen.control.draft import motion_draft
+from magicgen.control.raster import rasterise
+from magicgen.control.tracks import BoxLevel, Level, MaskLevel, SparseBoxLevel, Tracks
+from magicgen.synthetic.scene import SceneSettings, random_scene
+from magicgen.training.options import DataOptions, FolderData, LevelShares, SyntheticData
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video with its exact tracks: (T, H, W, 3) uint8, :class:`Tracks` with masks, a caption."""
+
+    video: npt.NDArray[np.uint8]
+    tracks: Tracks
+    caption: str
+
+
+class ClipSource(Protocol):
+    """Anything that can give clip number ``i``."""
+
+    def clip(self, index: int) -> Clip:
+        """The clip; the same index always gives the same one."""
+        ...
+
+
+@dataclass(frozen=True)
+class SyntheticClips:
+    """Procedural scenes, one per index."""
+
+    seed: int
+    settings: SceneSettings
+
+    def clip(self, index: int) -> Clip:
+        """Scene ``index`` of this seed."""
+        scene = random_scene(np.random.default_rng([self.seed, index]), self.settings)
+        return Clip(scene.video, replace(scene.tracks, angles=None), scene.caption)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pixels of B examples; every video is (B, T, H, W, 3) uint8."""
+
+    video: torch.Tensor
+    draft: torch.Tensor
+    state: torch.Tensor  # (B, T, H, W) uint8
+    map: torch.Tensor
+    mask_map: torch.Tensor
+    region: torch.Tensor  # (B, T, H, W) bool: moved or uncovered
+    keep_draft: torch.Tensor  # (B,) bool
+    keep_map: torch.Tensor  # (B,) bool
+    captions: tuple[str, ...]
+
+
+class TrajectoryExamples(Dataset):
+    """Example ``i``: scene ``i // levels_per_scene`` at a level drawn for ``i``."""
+
+    def __init__(self, source: ClipSource, options: DataOptions, seed: int, levels_per_scene: int = 1) -> None:
+        self.source, self.options, self.seed, self.levels_per_scene = source, options, seed, levels_per_scene
+        self._last: tuple[int, Clip] | None = None
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray | str | bool]:
+        number = index // self.levels_per_scene
+        if self._last is None or self._last[0] != number:
+            self._last = (number, self.source.clip(number))
+        clip = self._last[1]
+        rng = np.random.default_rng([self.seed, 7, index])
+        level = draw_level(rng, self.options.levels, clip.tracks.frames)
+        draft = motion_draft(clip.video[0], clip.tracks, level)
+        return {
+            "video": clip.video,
+            "draft": draft.frames,
+            "state": draft.state,
+            "map": rasterise(clip.tracks, level),
+            "mask_map": rasterise(clip.tracks, MaskLevel()),
+            "region": moved_region(clip.tracks),
+            "keep_draft": bool(rng.random() >= self.options.drop_draft),
+            "keep_map": bool(rng.random() >= self.options.drop_map),
+            "caption": clip.caption if rng.random() >= self.options.drop_prompt else "",
+        }
+
+
+def draw_level(rng: np.random.Generator, shares: LevelShares, frames: int) -> Level:
+    """A random level; the sparse one keeps the last frame, often frame 1, and up to seven more, as the public demos do."""
+    weights = np.array([shares.mask, shares.box, shares.sparse_box])
+    match int(rng.choice(3, p=weights / weights.sum())):
+        case 0:
+            return MaskLevel()
+        case 1:
+            return BoxLevel()
+        case _:
+            inner = rng.choice(np.arange(1, frames - 1), size=min(int(rng.integers(0, 8)), frames - 2), replace=False)
+            kept = {frames - 1, *inner.tolist(), *([1] if rng.random() < 0.5 else [])}
+            return SparseBoxLevel(tuple(sorted(kept)))
+
+
+def moved_region(tracks: Tracks) -> npt.NDArray[np.bool_]:
+    """(T, H, W) bool: where an object was on frame 0 or is now, without the objects that have not moved."""
+    if tracks.masks is None:
+        raise ValueError("moved regions need masks in every frame")
+    moving = (tracks.masks != tracks.masks[:, :1]).any(axis=(2, 3))
+    either = (tracks.masks | tracks.masks[:, :1]) & moving[:, :, None, None]
+    return either.any(axis=0)
+
+
+class OrderedSampler(Sampler[int]):
+    """Indices ``start``, ``start`` + 1, ... of a run, interleaved over processes."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        self.start, self.stop = start, stop
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.start, self.stop))
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+def clip_source(options: DataOptions, seed: int) -> ClipSource:
+    """The source that a configuration names."""
+    match options.source:
+        case SyntheticData() as synthetic:
+            settings = SceneSettings(
+                frames=options.frames,
+                height=options.height,
+                width=options.width,
+                min_objects=synthetic.min_objects,
+                max_objects=synthetic.max_objects,
+                camera=synthetic.camera,
+                light=synthetic.light,
+            )
+            return SyntheticClips(seed, settings)
+        case FolderData(path=path):
+            from magicgen.training.trajectory_dataset import FolderClips
+
+            return FolderClips(path, options.frames, options.height, options.width, seed)
+
+
+def collate(items: Sequence[dict[str, np.ndarray | str | bool]]) -> Batch:
+    """Stack examples."""
+
+    def stacked(name: str) -> torch.Tensor:
+        return torch.from_numpy(np.stack([np.asarray(item[name]) for item in items]))
+
+    names = ("video", "draft", "state", "map", "mask_map", "region", "keep_draft", "keep_map")
+    return Batch(*(stacked(name) for name in names), tuple(str(item["caption"]) for item in items))
+
+
+def start_worker(_: int) -> None:
+    """One thread per data worker: parallel workers must not fight for cores."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+def batches(dataset: TrajectoryExamples, options: DataOptions, start: int, stop: int) -> DataLoader:
+    """Batches of the examples start..stop-1, in order."""
+    return DataLoader(
+        dataset,
+        batch_size=options.batch_size,
+        sampler=OrderedSampler(start, stop),
+        num_workers=options.workers,
+        collate_fn=collate,
+        worker_init_fn=start_worker,
+        prefetch_factor=4 if options.workers else None,
+        persistent_workers=False,
+    )

@@ -1,0 +1,134 @@
+"""The networks of a run, as one module: what is trained, what is frozen, how they are saved as a pipeline folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import CogVideoXDDIMScheduler
+from torch import nn
+
+from magicgen.models import (
+    BlockTransformAutoencoder,
+    ControlBranch,
+    LatentSegmentationHead,
+    VideoTransformer,
+    WordTextEncoder,
+)
+from magicgen.models.autoencoder import measure_blocks
+from magicgen.models.conditioning import DRAFT_CHANNELS
+from magicgen.training.options import TinyModel, TrainingOptions
+
+
+class TrainableNetworks(nn.Module):
+    """Backbone, branch, head and (for small models) the text encoder, under the names used in configurations."""
+
+    def __init__(
+        self,
+        transformer: VideoTransformer,
+        branch: ControlBranch,
+        head: LatentSegmentationHead,
+        text_encoder: nn.Module | None,
+    ) -> None:
+        super().__init__()
+        self.transformer, self.branch, self.head, self.text_encoder = transformer, branch, head, text_encoder
+
+    def choose_trainable(self, names: tuple[str, ...]) -> None:
+        """Freeze everything that is not named."""
+        for name, module in self.named_children():
+            module.requires_grad_(name in names)
+            module.train(name in names)
+
+
+@dataclass(frozen=True)
+class NetworkSet:
+    """Trainable networks beside the fixed parts."""
+
+    trainable: TrainableNetworks
+    vae: Any
+    scheduler: Any
+    tokenizer: Any
+
+
+def tiny_networks(options: TinyModel, frames: int, height: int, width: int, seed: int) -> NetworkSet:
+    """A fresh small model; the same seed gives the same weights."""
+    from magicgen.synthetic.vocabulary import VOCABULARY
+
+    torch.manual_seed(seed)
+    channels = options.latent_channels
+    transformer = VideoTransformer(
+        num_attention_heads=options.heads,
+        attention_head_dim=options.head_dim,
+        in_channels=2 * channels + DRAFT_CHANNELS,
+        out_channels=channels,
+        time_embed_dim=options.time_embed_dim,
+        text_embed_dim=options.text_embed_dim,
+        num_layers=options.layers,
+        sample_width=width // 8,
+        sample_height=height // 8,
+        sample_frames=frames,
+        max_text_seq_length=options.max_words,
+        use_rotary_positional_embeddings=True,
+        predicts_residual=True,
+        absolute_rotary_grid=True,
+    )
+    # A zero output makes an untrained model return its draft.
+    nn.init.zeros_(transformer.proj_out.weight)
+    nn.init.zeros_(transformer.proj_out.bias)
+    # Nothing of the noise reaches an untrained model either; it learns to listen where noise holds a signal.
+    with torch.no_grad():
+        transformer.patch_embed.proj.weight[:, :channels] = 0
+    branch = ControlBranch.from_transformer(transformer, options.control_layers)
+    head = LatentSegmentationHead(
+        options.layers, options.heads * options.head_dim, hidden_channels=64, out_channels=channels
+    )
+    text_encoder = WordTextEncoder(VOCABULARY, options.text_embed_dim, options.max_words)
+    vae = BlockTransformAutoencoder(latent_channels=channels)
+    vae.fit(measure_blocks(_calibration_videos(frames, height, width)))
+    scheduler = CogVideoXDDIMScheduler(
+        prediction_type="sample",
+        rescale_betas_zero_snr=True,
+        snr_shift_scale=1.0,
+        timestep_spacing="trailing",
+        clip_sample=False,
+    )
+    return NetworkSet(TrainableNetworks(transformer, branch, head, text_encoder), vae, scheduler, None)
+
+
+def pretrained_networks(options: TrainingOptions) -> NetworkSet:
+    """Networks of an existing pipeline; a missing branch is copied from the base, a missing head is made."""
+    from pipelines.trajectory_video import TrajectoryVideoPipeline
+
+    model = options.model
+    assert not isinstance(model, TinyModel)
+    pipeline = TrajectoryVideoPipeline.from_pretrained(model.name)
+    transformer = pipeline.transformer
+    branch = pipeline.branch or ControlBranch.from_transformer(transformer, model.control_layers)
+    config = transformer.config
+    head_folder = Path(model.name) / "segmentation_head"
+    head = (
+        LatentSegmentationHead.from_pretrained(head_folder)
+        if head_folder.is_dir()
+        else LatentSegmentationHead(
+            config.num_layers,
+            config.num_attention_heads * config.attention_head_dim,
+            out_channels=config.out_channels,
+            patch_size=config.patch_size,
+        )
+    )
+    return NetworkSet(
+        TrainableNetworks(transformer, branch, head, pipeline.text_encoder),
+        pipeline.vae,
+        pipeline.scheduler,
+        pipeline.tokenizer,
+    )
+
+
+def _calibration_videos(frames: int, height: int, width: int) -> list[Any]:
+    """Moving scenes on which the block transform is fitted (fixed seed)."""
+    import numpy as np
+
+    from magicgen.synthetic.scene import SceneSettings, random_scene
+
+    settings = SceneSettings(frames=frames, height=height, width=width, max_objects=5)
+    return [random_scene(np.random.default_rng([20240229, index]), settings).video for index in range(48)]

@@ -1,0 +1,137 @@
+"""What a training run is told: one strict configuration for every stage and size."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from magicgen.config import StrictModel
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class LevelShares(StrictModel):
+    """How often each trajectory level is drawn; the shares are normalised."""
+
+    mask: Annotated[float, Field(ge=0)] = 0.0
+    box: Annotated[float, Field(ge=0)] = 0.0
+    sparse_box: Annotated[float, Field(ge=0)] = 0.0
+
+    @model_validator(mode="after")
+    def _any_level(self) -> "LevelShares":
+        if self.mask + self.box + self.sparse_box <= 0:
+            raise ValueError("at least one level needs a share above 0")
+        return self
+
+
+class SyntheticData(StrictModel):
+    """Endless procedural scenes."""
+
+    kind: Literal["synthetic"] = "synthetic"
+    min_objects: Positive = 1
+    max_objects: Positive = 4
+    levels_per_scene: Positive = 2
+    camera: Share = 0.0
+    light: Share = 0.1
+
+
+class FolderData(StrictModel):
+    """A dataset folder written by ``magicgen-data build``."""
+
+    kind: Literal["folder"]
+    path: Path
+
+
+class DataOptions(StrictModel):
+    """Clips: their source, size and what is left out of their conditions at random."""
+
+    source: Annotated[SyntheticData | FolderData, Field(discriminator="kind")] = SyntheticData()
+    frames: Positive = 17
+    height: Positive = 128
+    width: Positive = 192
+    batch_size: Positive = 8
+    workers: Annotated[int, Field(ge=0)] = 1
+    levels: LevelShares = LevelShares(mask=1.0)
+    drop_draft: Share = 0.15
+    drop_map: Share = 0.1
+    drop_prompt: Share = 0.1
+
+    @model_validator(mode="after")
+    def _grid(self) -> "DataOptions":
+        if (self.frames - 1) % 4 or self.height % 16 or self.width % 16:
+            raise ValueError("frames must be 4n + 1, height and width multiples of 16")
+        return self
+
+
+class TinyModel(StrictModel):
+    """A fresh small model over the fixed block transform."""
+
+    kind: Literal["tiny"] = "tiny"
+    layers: Positive = 8
+    heads: Positive = 4
+    head_dim: Positive = 64
+    time_embed_dim: Positive = 128
+    text_embed_dim: Positive = 64
+    max_words: Positive = 24
+    latent_channels: Annotated[int, Field(gt=0, le=192)] = 192
+    control_layers: tuple[int, ...] = (0, 2, 4)
+
+
+class PretrainedModel(StrictModel):
+    """A pipeline folder or Hub id (with or without a control branch) to go on from."""
+
+    kind: Literal["pretrained"]
+    name: str
+    control_layers: tuple[int, ...] | None = None
+
+
+class LossOptions(StrictModel):
+    """Weights of the training loss (MagicMotion, arXiv 2503.16421, section 3.4: lambda 0, 0.5, 0.5)."""
+
+    segmentation: Annotated[float, Field(ge=0)] = 0.0
+    moved_region: Annotated[float, Field(ge=1)] = 5.0
+    pure_noise: Share = 0.5
+
+
+class OptimizerOptions(StrictModel):
+    """Optimiser and schedule: warm-up, a constant rate, a linear fall to zero over the last share of the steps."""
+
+    kind: Literal["adamw", "muon"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-5
+    matrix_learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    betas: tuple[float, float] = (0.9, 0.95)
+    clip_gradient: Annotated[float, Field(gt=0)] = 1.0
+    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    decay_share: Share = 0.2
+    ema_decay: Share = 0.999
+
+
+class ValidationOptions(StrictModel):
+    """Sampled videos on the way."""
+
+    every: Positive = 500
+    scenes: Positive = 6
+    steps: Positive = 4
+    seed: int = 1_000_003
+
+
+class TrainingOptions(StrictModel):
+    """One run of ``magicgen train``."""
+
+    out: Path
+    seed: int = 0
+    steps: Positive
+    model: Annotated[TinyModel | PretrainedModel, Field(discriminator="kind")] = TinyModel()
+    train: tuple[Literal["transformer", "branch", "head", "text_encoder"], ...] = ("branch", "head")
+    data: DataOptions = DataOptions()
+    loss: LossOptions = LossOptions()
+    optimizer: OptimizerOptions = OptimizerOptions()
+    validation: ValidationOptions = ValidationOptions()
+    precision: Literal["no", "bf16", "fp16"] = "bf16"
+    gradient_checkpointing: bool = False
+    compile: bool = False
+    checkpoint_every: Positive = 500
+    keep_checkpoints: Positive = 2
+    start_from: Path | None = None

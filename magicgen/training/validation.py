@@ -1,0 +1,89 @@
+"""Videos sampled on the way, scored in the regions that move: the only measure that training is judged by."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from magicgen.control.draft import motion_draft
+from magicgen.control.tracks import BoxLevel, Level, MaskLevel, SparseBoxLevel, level_name
+from magicgen.training.examples import Clip, SyntheticClips, clip_source, moved_region
+from magicgen.training.loop import Trainer
+from magicgen.training.options import TrainingOptions
+
+
+@dataclass(frozen=True)
+class ValidationScore:
+    """PSNR in dB over moved and uncovered regions, mean over clips.
+
+    ``still`` is the first frame held, ``draft`` the motion draft, ``model`` a video sampled from pure noise.
+    """
+
+    level: str
+    still: float
+    draft: float
+    model: float
+
+
+def validation_levels(frames: int) -> tuple[Level, ...]:
+    """The three levels, the sparse one as in the public demos: frame 1, the middle and the last frame."""
+    return MaskLevel(), BoxLevel(), SparseBoxLevel(tuple(sorted({1, frames // 2, frames - 1})))
+
+
+def region_psnr(
+    video: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], region: npt.NDArray[np.bool_]
+) -> float:
+    """PSNR in dB of (T, H, W, 3) uint8 videos inside ``region`` (T, H, W)."""
+    error = (video[region].astype(np.float64) - truth[region]) ** 2
+    return float(10 * np.log10(255.0**2 / max(error.mean(), 1e-3)))
+
+
+def validation_clips(options: TrainingOptions) -> list[Clip]:
+    """Clips of another seed than the training's."""
+    source = clip_source(options.data, options.validation.seed)
+    if isinstance(source, SyntheticClips):
+        source = replace(source, seed=options.validation.seed)
+    return [source.clip(index) for index in range(options.validation.scenes)]
+
+
+def validate(trainer: Trainer, clips: list[Clip]) -> list[ValidationScore]:
+    """Sample every clip at every level with the averaged weights."""
+    from pipelines.trajectory_video import TrajectoryVideoPipeline
+
+    options = trainer.options
+    scores = []
+    with trainer.averaged() as networks, torch.no_grad():
+        pipeline = TrajectoryVideoPipeline(
+            transformer=networks.transformer,
+            branch=networks.branch,
+            text_encoder=networks.text_encoder,
+            tokenizer=trainer.tokenizer,
+            vae=trainer.vae,
+            scheduler=trainer.scheduler,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        for level in validation_levels(options.data.frames):
+            rows = [_score(pipeline, clip, level, options.validation.steps, number) for number, clip in enumerate(clips)]
+            scores.append(ValidationScore(level_name(level), *(float(value) for value in np.mean(rows, axis=0))))
+    return scores
+
+
+def _score(pipeline: Any, clip: Clip, level: Level, steps: int, number: int) -> tuple[float, float, float]:
+    region = moved_region(clip.tracks)
+    region[0] = False
+    still = np.repeat(clip.video[:1], len(clip.video), axis=0)
+    draft = motion_draft(clip.video[0], clip.tracks, level).frames
+    generator = torch.Generator().manual_seed(number)
+    model = pipeline(
+        clip.video[0],
+        clip.tracks,
+        level,
+        clip.caption,
+        num_inference_steps=steps,
+        guidance_scale=1.0,
+        generator=generator,
+        output_type="uint8",
+    ).frames[0]
+    return tuple(region_psnr(video, clip.video, region) for video in (still, draft, model))  # type: ignore[return-value]

@@ -217,8 +217,8 @@ def _layered(firsts: Bools, names: tuple[str, ...]) -> Bools:
     for index, name in enumerate(names):
         if not visible[index].any():
             raise TrajectoryError(
-                f"{name!r} cannot be seen on frame 0 at {firsts.shape[2]}x{firsts.shape[1]} pixels: it is smaller than a "
-                "pixel or the objects after it in the list, which lie in front, cover it. Change its box or the order."
+                f"{name!r} cannot be seen on frame 0 at {firsts.shape[2]}x{firsts.shape[1]} pixels: it is smaller than "
+                "a pixel, or the objects after it in the list, which lie in front, cover it. Change box or order."
             )
     return visible
 

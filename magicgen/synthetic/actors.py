@@ -8,8 +8,9 @@ import numpy.typing as npt
 
 from magicgen.synthetic.characters import Design, build
 from magicgen.synthetic.colours import shade
-from magicgen.synthetic.shapes import Floats, Outline
-from magicgen.synthetic.skeleton import KEYPOINT_NAMES, Pose
+from magicgen.synthetic.geometry import Doubles, Floats
+from magicgen.synthetic.shapes import Outline
+from magicgen.synthetic.skeleton import KEYPOINT_NAMES, STILL, Pose
 
 _SHIFT = 4  # binary digits after the point in OpenCV's fixed-point coordinates
 _ONE = 1 << _SHIFT
@@ -25,15 +26,16 @@ class Place:
     size: float
     angle: float
     yaw: float = 0.0
-    pose: Pose = Pose()
+    pose: Pose = STILL
 
 
 @dataclass(frozen=True)
 class Layer:
     """A drawn object, cut to its bounding box with corner (x0, y0), which may lie outside the picture.
 
-    ``rgba``: (h, w, 4) float32, premultiplied RGB in [0, 255] and alpha in [0, 1]. ``strokes``: closed outlines in painter's
-    order, int32 fixed point with 4 binary digits in picture coordinates; each group is filled, then inked, in a sketch.
+    ``rgba``: (h, w, 4) float32, premultiplied RGB in [0, 255] and alpha in [0, 1]. ``strokes``: closed outlines in
+    painter's order, int32 fixed point with 4 binary digits in picture coordinates; each group is filled, then
+    inked, in a sketch.
     ``keypoints``: (K, 2) float32 pixels and (K,) front-facing flags, or None.
     """
 
@@ -52,7 +54,7 @@ class Canvas:
     width: int
     margin: int
 
-    def clip(self, low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]) -> tuple[int, int, int, int] | None:
+    def clip(self, low: Doubles, high: Doubles) -> tuple[int, int, int, int] | None:
         """(x0, y0, x1, y1) of the drawn part of a bounding box, or None when nothing of it is near the picture."""
         x0, y0 = max(int(np.floor(low[0])) - 1, -self.margin), max(int(np.floor(low[1])) - 1, -self.margin)
         x1 = min(int(np.ceil(high[0])) + 2, self.width + self.margin)
@@ -60,7 +62,7 @@ class Canvas:
         return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
 
 
-def _turning(place: Place) -> npt.NDArray[np.float64]:
+def _turning(place: Place) -> Doubles:
     """(2, 2) matrix M so that pixels = unit @ M + centre, y down."""
     cosine, sine = np.cos(np.radians(place.angle)), np.sin(np.radians(place.angle))
     return place.size * np.array([[cosine, -sine], [sine, cosine]])
@@ -128,6 +130,7 @@ class CharacterActor:
                 cv2.polylines(
                     image, [fine[start:stop]], True, (*shade(part.colour, 0.42), 255), thickness, cv2.LINE_AA, _SHIFT
                 )
+            if part.inked or np.ptp(body[start:stop], axis=0).min() > 4:
                 strokes.append([coarse[start:stop]])
             start = stop
         rgba = cv2.resize(image, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -144,7 +147,7 @@ class CharacterActor:
         np.minimum(rgba[..., :3], 255 * rgba[..., 3:], out=rgba[..., :3])
 
     @staticmethod
-    def _keypoints(points: npt.NDArray[np.float64], view: Floats, yaw: float) -> Floats:
+    def _keypoints(points: Doubles, view: Floats, yaw: float) -> Floats:
         count = len(KEYPOINT_NAMES)
         facing = np.ones((count, 1))
         facing[:3] = view[:3, 2:] > 0

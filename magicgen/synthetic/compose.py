@@ -35,7 +35,9 @@ class GroundShadow:
 Shadow = NoShadow | DropShadow | GroundShadow
 
 
-def _overlap(canvas_shape: tuple[int, ...], x0: int, y0: int, height: int, width: int) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:  # fmt: skip
+def _overlap(
+    canvas_shape: tuple[int, ...], x0: int, y0: int, height: int, width: int
+) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
     """Slices of the picture and of the patch where the two overlap."""
     top, left = max(y0, 0), max(x0, 0)
     bottom, right = min(y0 + height, canvas_shape[0]), min(x0 + width, canvas_shape[1])

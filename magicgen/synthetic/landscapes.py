@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 
 from magicgen.synthetic.colours import NAMED_COLOURS, Colour, Images, random_colour, shade, varied
-from magicgen.synthetic.textures import Floats, fractal_noise
+from magicgen.synthetic.geometry import Floats, f32
+from magicgen.synthetic.textures import fractal_noise
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Painter:
 
     def box(self, x0: float, y0: float, x1: float, y1: float, colour: Colour) -> None:
         """A filled axis-parallel rectangle."""
-        self.polygon(np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float32), colour)
+        self.polygon(f32([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]), colour)
 
     def gradient(self, y0: float, y1: float, top: Colour, bottom: Colour, lit: bool = True) -> None:
         """A vertical gradient over the full width between two heights."""
@@ -67,7 +68,7 @@ class Painter:
         line = fractal_noise(self.rng, 8, 64, octaves, cells)[0]
         x = np.linspace(0, 1, 64, dtype=np.float32)
         y = level + roughness * (line - line.mean())
-        outline = np.concatenate([np.stack([x, y], 1), np.array([[1.0, 1.0], [0.0, 1.0]], np.float32)])
+        outline = np.concatenate([np.stack([x, y], 1), f32([[1.0, 1.0], [0.0, 1.0]])])
         self.polygon(outline.astype(np.float32), colour)
 
     def cloud(self, x: float, y: float, size: float) -> None:
@@ -86,7 +87,7 @@ class Painter:
             for level in range(3):
                 top, half = base - size + 0.22 * size * level, (0.18 + 0.07 * level) * size * aspect
                 triangle = [[x, top], [x + half, top + 0.36 * size], [x - half, top + 0.36 * size]]
-                self.polygon(np.array(triangle, np.float32), shade(green, 0.92 + 0.08 * level))
+                self.polygon(f32(triangle), shade(green, 0.92 + 0.08 * level))
             return
         for dx, dy, radius in ((-0.16, -0.6, 0.2), (0.16, -0.6, 0.2), (0.0, -0.75, 0.24), (0.0, -0.58, 0.2)):
             self.disc(x + dx * size * aspect, base + dy * size, radius * size, shade(green, 1 + 0.1 * (dy < -0.7)))
@@ -98,7 +99,7 @@ class Painter:
         roof = varied(self.rng, NAMED_COLOURS[str(self.rng.choice(["red", "brown", "purple", "blue"]))])
         self.box(x - half, base - 0.6 * size, x + half, base, wall)
         gable = [[x - 1.25 * half, base - 0.58 * size], [x + 1.25 * half, base - 0.58 * size], [x, base - size]]
-        self.polygon(np.array(gable, np.float32), roof)
+        self.polygon(f32(gable), roof)
         self.box(x - 0.22 * half, base - 0.26 * size, x + 0.22 * half, base, shade(roof, 0.6))
         pane = (255, 232, 150) if self.light is TIMES["night"] else (170, 206, 226)
         for side in (-0.6, 0.6):
@@ -107,6 +108,7 @@ class Painter:
     def sky(self, horizon: float) -> None:
         """Gradient, sun or moon with stars, clouds."""
         top, bottom = (varied(self.rng, colour, 14) for colour in self.light.sky)
+        self.image[:] = f32(bottom).astype(np.uint8)
         self.gradient(0, horizon + 0.05, top, bottom, lit=False)
         x, y = self.rng.uniform(0.08, 0.92), self.rng.uniform(0.08, 0.25)
         if self.light is TIMES["night"]:
@@ -128,7 +130,7 @@ class Painter:
             for lean in (-0.5, 0.0, 0.5):
                 tip = [x + lean * size * aspect, y - size]
                 blade = [[x - 0.15 * size * aspect, y], [x + 0.15 * size * aspect, y], tip]
-                self.polygon(np.array(blade, np.float32), colour)
+                self.polygon(f32(blade), colour)
 
     def flowers(self, top: float, count: int) -> None:
         """Dots of bright petals."""
@@ -161,6 +163,7 @@ def forest(paint: Painter) -> None:
     conifer = rng.random() < 0.6
     horizon = rng.uniform(0.45, 0.6)
     paint.sky(horizon)
+    paint.ridge(horizon, 0.04, shade(green, 0.75))
     for row in range(3):
         base = horizon + 0.02 + 0.07 * row
         for x in np.linspace(-0.05, 1.05, int(rng.integers(6, 12))) + rng.uniform(-0.04, 0.04):
@@ -187,8 +190,10 @@ def sea(paint: Painter) -> None:
     _water(paint, horizon, 1.0)
     if rng.random() < 0.5:
         x, y = rng.uniform(0.1, 0.9), horizon + 0.04
-        paint.polygon(np.array([[x, y - 0.16], [x, y - 0.02], [x + 0.07, y - 0.02]], np.float32), (246, 244, 238))
-        paint.polygon(np.array([[x - 0.05, y - 0.01], [x + 0.08, y - 0.01], [x + 0.05, y + 0.03], [x - 0.02, y + 0.03]], np.float32), (150, 84, 56))  # fmt: skip
+        paint.polygon(f32([[x, y - 0.16], [x, y - 0.02], [x + 0.07, y - 0.02]]), (246, 244, 238))
+        paint.polygon(
+            f32([[x - 0.05, y - 0.01], [x + 0.08, y - 0.01], [x + 0.05, y + 0.03], [x - 0.02, y + 0.03]]), (150, 84, 56)
+        )
 
 
 def beach(paint: Painter) -> None:
@@ -267,9 +272,7 @@ def castle(paint: Painter) -> None:
     for x, size in ((-0.22, 0.4), (0.22, 0.4), (-0.07, 0.5), (0.1, 0.36)):
         left, top = centre + x - 0.045, horizon + 0.08 - size
         paint.box(left, top, left + 0.09, horizon + 0.08, shade(stone, 0.94))
-        paint.polygon(
-            np.array([[left - 0.015, top], [left + 0.105, top], [left + 0.045, top - 0.16]], np.float32), roof
-        )
+        paint.polygon(f32([[left - 0.015, top], [left + 0.105, top], [left + 0.045, top - 0.16]]), roof)
         paint.box(left + 0.03, top + 0.06, left + 0.06, top + 0.14, (70, 66, 80))
     paint.ridge(horizon + 0.1, 0.06, _green(rng))
     paint.tufts(horizon + 0.2, (70, 120, 60), 30)
@@ -290,7 +293,7 @@ def room(paint: Painter) -> None:
     paint.box(0, horizon - 0.03, 1, horizon, (240, 234, 224))
     x = rng.uniform(0.08, 0.65)
     paint.box(x, 0.1, x + 0.24, 0.48, (240, 236, 226))
-    paint.box(x + 0.015, 0.125, x + 0.225, 0.455, tuple(paint.light.sky[1]))
+    paint.box(x + 0.015, 0.125, x + 0.225, 0.455, paint.light.sky[1])
     paint.box(x + 0.114, 0.12, x + 0.126, 0.46, (240, 236, 226))
     x = (x + rng.uniform(0.32, 0.6)) % 0.85
     paint.box(x, 0.14, x + 0.13, 0.34, (150, 104, 60))

@@ -60,19 +60,26 @@ def ease(rng: np.random.Generator, times: Doubles) -> Doubles:
 
 
 def _goal(rng: np.random.Generator, wish: Wish) -> tuple[float, float]:
-    """A far enough goal: inside the picture with room for the object, or outside when it leaves."""
+    """A far enough goal: inside the picture with room for the object, or just outside when it leaves."""
     x0, y0 = wish.start
-    margin_x, margin_y = 0.6 * wish.radius / max(wish.aspect, 1), 0.6 * wish.radius
+    half_x, half_y = wish.radius / max(wish.aspect, 1), wish.radius * min(wish.aspect, 1)
     for _ in range(20):
         direction = rng.uniform(0, 2 * np.pi)
         if wish.upright and rng.random() < 0.8:
             direction = rng.choice([0.0, np.pi]) + rng.normal() * 0.2
-        length = rng.uniform(0.8, 1.3) if wish.leaves else rng.uniform(0.25, 0.75)
-        x, y = x0 + length * np.cos(direction), y0 + length * np.sin(direction) * 0.8
-        inside = margin_x <= x <= 1 - margin_x and margin_y <= y <= 1 - margin_y
-        if inside != wish.leaves:
-            return float(x), float(y)
-    return (0.5 + (0.5 - x0), 0.5 + (0.5 - y0))
+        dx, dy = float(np.cos(direction)), 0.8 * float(np.sin(direction))
+        if wish.leaves:
+            # the way until the whole object has crossed the border, and a little further
+            reach = min(((dx > 0) + half_x * np.sign(dx) - x0) / dx, ((dy > 0) + half_y * np.sign(dy) - y0) / dy)
+            if reach < 1.3:
+                length = float(reach * rng.uniform(0.9, 1.4))
+                return x0 + length * dx, y0 + length * dy
+            continue
+        length = rng.uniform(0.25, 0.75)
+        x, y = x0 + length * dx, y0 + length * dy
+        if 0.6 * half_x <= x <= 1 - 0.6 * half_x and 0.6 * half_y <= y <= 1 - 0.6 * half_y:
+            return x, y
+    return (1 - x0, 1 - y0)
 
 
 def _line(rng: np.random.Generator, wish: Wish, times: Doubles) -> tuple[Doubles, Doubles, str]:

@@ -3,7 +3,7 @@
 Two disjoint sets: :data:`TRAIN_PHOTOS`, and :data:`HELD_OUT_PHOTOS`, which training scenes never show.
 """
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -13,13 +13,24 @@ from magicgen.errors import MediaError
 from magicgen.synthetic.colours import Images, random_palette
 
 TRAIN_PHOTOS = (
-    "motorcycle_left.png", "camera.png", "brick.png", "grass.png", "gravel.png", "coins.png", "moon.png", "ihc.png",
-    "hubble_deep_field.jpg", "retina.jpg", "motorcycle_right.png", "clock_motion.png", "cell.png",
-)  # fmt: skip
+    "motorcycle_left.png",
+    "camera.png",
+    "brick.png",
+    "grass.png",
+    "gravel.png",
+    "coins.png",
+    "moon.png",
+    "ihc.png",
+    "hubble_deep_field.jpg",
+    "retina.jpg",
+    "motorcycle_right.png",
+    "clock_motion.png",
+    "cell.png",
+)
 HELD_OUT_PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 
 
-@lru_cache(maxsize=None)
+@cache
 def photo(name: str) -> Images:
     """(H, W, 3) uint8 RGB; read once per process. Raises MediaError where the installed wheel lacks the file."""
     import skimage

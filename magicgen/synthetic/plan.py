@@ -1,4 +1,4 @@
-"""What a random scene shows: which objects, where, how they move, before which background. Drawn before any pixel is."""
+"""What a random scene shows: which objects, where, how they move, before which background."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,8 @@ class SceneSettings:
         photo_backgrounds: share of the other scenes' backgrounds that are parts of photos.
         camera: a moving camera. shadows: shadows under the objects. light: exposure that drifts over the clip.
         still: an object that stands still. leaving: an object that leaves the picture (some return).
-        spinning: an object that turns in the plane. turning: a character that turns around. scaling: one that comes or goes.
+        spinning: an object that turns in the plane. turning: a character that turns around. scaling: one that comes
+            or goes.
         min_area: least visible share of the picture per object on frame 0.
         held_out: photos and combinations of accessories kept for evaluation instead of the training ones.
     """
@@ -104,7 +105,7 @@ def _background(rng: np.random.Generator, settings: SceneSettings, storybook: bo
         words = f"{joint} the {place} at {time}" if time == "night" else f"{joint} the {place} in the {time}"
         return Background(draw_place(rng, height, width, place, time), margin, words)
     name, image = random_texture(rng, height, width, settings.photo_backgrounds, settings.held_out)
-    return Background(image, margin, f"before a {name} background".replace("before", "in front of"))
+    return Background(image, margin, f"in front of a {name} background")
 
 
 def _camera(rng: np.random.Generator, times: Doubles, margin: float) -> Camera:
@@ -130,7 +131,7 @@ def _starts(
 ) -> list[tuple[float, float]]:
     """Centres that keep the objects apart on frame 0 as far as there is room."""
     chosen: list[tuple[float, float]] = []
-    for index, size in enumerate(sizes):
+    for size in sizes:
         half = 0.5 * size
         best, best_gap = (0.5, 0.5), -np.inf
         for _ in range(12):
@@ -191,7 +192,9 @@ def _direction(motion: Motion) -> str:
     return " down" if dy > 0 else " up"
 
 
-def _places(settings: SceneSettings, motion: Motion, size: float, views: Doubles, poses: list[Pose], camera: Camera | None) -> tuple[Place, ...]:  # fmt: skip
+def _places(
+    settings: SceneSettings, motion: Motion, size: float, views: Doubles, poses: list[Pose], camera: Camera | None
+) -> tuple[Place, ...]:
     x, y, scale = motion.x, motion.y, motion.scale * size
     if camera is not None:
         x = (x - 0.5 - camera.pan[:, 0]) * camera.zoom + 0.5
@@ -199,9 +202,16 @@ def _places(settings: SceneSettings, motion: Motion, size: float, views: Doubles
         scale = scale * camera.zoom
     short = min(settings.height, settings.width)
     return tuple(
-        Place(float(x[i] * settings.width), float(y[i] * settings.height), float(scale[i] * short), float(motion.angle[i]), float(views[i]), poses[i])
+        Place(
+            float(x[i] * settings.width),
+            float(y[i] * settings.height),
+            float(scale[i] * short),
+            float(motion.angle[i]),
+            float(views[i]),
+            poses[i],
+        )
         for i in range(settings.frames)
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True)
@@ -220,9 +230,14 @@ def _motion(rng: np.random.Generator, settings: SceneSettings, slot: _Slot, upri
         return standing(slot.start, slot.times)
     turns = rng.random() < (0.25 if upright else settings.spinning)
     wish = Wish(
-        slot.start, 0.5 * slot.size, settings.width / settings.height, upright, rng.random() < settings.leaving, turns,
+        slot.start,
+        0.5 * slot.size,
+        settings.width / settings.height,
+        upright,
+        rng.random() < settings.leaving,
+        turns,
         rng.random() < settings.scaling,
-    )  # fmt: skip
+    )
     return random_motion(rng, wish, slot.times)
 
 

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from magicgen.synthetic.colours import Colour
-from magicgen.synthetic.skeleton import Floats, Frame, Point3, Pose, joints, rotate
+from magicgen.synthetic.geometry import CIRCLE, HALF, Floats, f32
+from magicgen.synthetic.skeleton import Frame, Point3, Pose, joints, rotate
 
-_TURN = np.linspace(0, 2 * np.pi, 22, endpoint=False, dtype=np.float32)
-CIRCLE: Floats = np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1)
-"""(22, 2) points of the unit circle."""
-_HALF = CIRCLE[np.linspace(0, 11, 8).astype(int)]
+HEAD = 0.2
+"""Depth by which the head and what belongs to it lie in front of the body."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +57,15 @@ class Puppet:
         half = float(np.hypot(radii[0] * self._cosine, radii[2] * self._sine))
         shape = CIRCLE
         if square:
-            half = abs(radii[0] * self._cosine) * 0.95 + abs(radii[2] * self._sine) * 0.55
             shape = np.sign(CIRCLE) * np.abs(CIRCLE) ** np.float32(1 - square)
-        self.add(z + bias, shape * np.float32((half, radii[1])) + np.float32((x, y)), colour, inked)
+        self.add(z + bias, shape * f32((half, radii[1])) + f32((x, y)), colour, inked)
 
-    def limb(self, start: Point3, end: Point3, r0: float, r1: float, colour: Colour, bias: float = 0.0, inked: bool = True) -> None:  # fmt: skip
+    def limb(
+        self, start: Point3, end: Point3, r0: float, r1: float, colour: Colour, bias: float = 0.0, inked: bool = True
+    ) -> None:
         """A tapered tube with round ends, between two points in body coordinates."""
         a, b = self.seen(start), self.seen(end)
-        self.tube(np.float32(a[:2]), np.float32(b[:2]), r0, r1, 0.5 * (a[2] + b[2]) + bias, colour, inked)
+        self.tube(f32(a[:2]), f32(b[:2]), r0, r1, 0.5 * (a[2] + b[2]) + bias, colour, inked)
 
     def tube(
         self, a: Floats, b: Floats, r0: float, r1: float, depth: float, colour: Colour, inked: bool = True
@@ -75,18 +75,26 @@ class Puppet:
         length = float(np.hypot(along[0], along[1])) or 1e-6
         tx, ty = along / np.float32(length)
         # columns turn the half circle (x forward-normal) so that it caps the tube's end
-        cap = np.float32([[ty, -tx], [tx, ty]])
-        end = _HALF @ cap
+        cap = f32([[ty, -tx], [tx, ty]])
+        end = HALF @ cap
         self.add(depth, np.concatenate([b + end * np.float32(r1), a - end * np.float32(r0)]), colour, inked)
 
     def patch(
-        self, azimuth: float, elevation: float, shape: Floats, colour: Colour, lift: float = 0.05, inked: bool = False,
-        centre: Point3 | None = None, radii: Point3 | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        azimuth: float,
+        elevation: float,
+        shape: Floats,
+        colour: Colour,
+        lift: float = 0.05,
+        inked: bool = False,
+        centre: Point3 | None = None,
+        radii: Point3 | None = None,
+    ) -> None:
         """A flat shape on the surface of an ellipsoid (the head if not said), hidden when it faces away.
 
         ``shape`` is (n, 2) in body units on the tangent plane; angles in degrees, 0/0 is straight ahead.
         """
+        base = HEAD if centre is None else 0.0
         x0, y0, z0 = centre or self.head
         rx, ry, rz = radii or self.frame.head_radii
         az, el = np.radians(azimuth), np.radians(elevation)
@@ -95,13 +103,15 @@ class Puppet:
             return
         x, y, z = self.seen((x0 + rx * dx, y0 + ry * dy, z0 + rz * dz))
         squeeze = abs(float(np.cos(az)) * self._cosine - float(np.sin(az)) * self._sine)
-        self.add(z + lift, shape * np.float32((max(squeeze, 0.25), 1)) + np.float32((x, y)), colour, inked)
+        self.add(base + z + lift, shape * f32((max(squeeze, 0.25), 1)) + f32((x, y)), colour, inked)
 
-    def card(self, anchor: Point3, shape: Floats, colour: Colour, bias: float, turning: bool = False, inked: bool = True) -> None:  # fmt: skip
-        """A flat shape at a point; it always faces the viewer unless ``turning``, when it narrows with the view angle."""
+    def card(
+        self, anchor: Point3, shape: Floats, colour: Colour, bias: float, turning: bool = False, inked: bool = True
+    ) -> None:
+        """A flat shape at a point; it faces the viewer, or, ``turning``, narrows with the view angle."""
         x, y, z = self.seen(anchor)
         width = max(abs(self._cosine), 0.3) if turning else 1.0
-        self.add(z + bias, shape * np.float32((width, 1)) + np.float32((x, y)), colour, inked)
+        self.add(z + bias, shape * f32((width, 1)) + f32((x, y)), colour, inked)
 
     def ordered(self) -> list[Part]:
         """Parts from back to front."""

@@ -13,8 +13,8 @@ from magicgen.synthetic.actors import Canvas, Layer
 from magicgen.synthetic.captions import caption
 from magicgen.synthetic.colours import Images
 from magicgen.synthetic.compose import blend, cast, draw_strokes, silhouette
+from magicgen.synthetic.geometry import Floats, f32
 from magicgen.synthetic.plan import ScenePlan, SceneSettings, plan_scene
-from magicgen.synthetic.shapes import Floats
 from magicgen.synthetic.skeleton import KEYPOINT_NAMES
 
 EVALUATION_STREAM = 0x5EED
@@ -32,8 +32,8 @@ class SceneClip:
         background: (T, H, W, 3) uint8, the same clip without objects and shadows.
         shadows: (T, H, W) uint8, strength of the shadows on the background (0 none).
         sketches: (T, H, W) uint8, outlines of the objects, white on black, hidden lines removed.
-        keypoints: (N, T, K, 3) float32, normalised x, y and visibility (1 seen, 0 hidden); NaN for shapes. K and its order:
-            :data:`~magicgen.synthetic.skeleton.KEYPOINT_NAMES`.
+        keypoints: (N, T, K, 3) float32, normalised x, y and visibility (1 seen, 0 hidden); NaN for shapes.
+            K and its order: :data:`~magicgen.synthetic.skeleton.KEYPOINT_NAMES`.
         classes: kind of character, shape or "photo" per object. colours: name of its main colour.
         yaws: (N, T) float32, view angle of characters in degrees (0 front, 90 facing right, 180 back); NaN for shapes.
     """
@@ -141,8 +141,8 @@ def render_scene(plan: ScenePlan) -> SceneClip:
     """Draw every frame of a plan."""
     frames = [_render(plan, index) for index in range(plan.settings.frames)]
     masks = np.stack([frame.masks for frame in frames], axis=1)
-    angles = np.float32([[place.angle for place in item.places] for item in plan.objects])
-    yaws = np.float32([[place.yaw if item.design else np.nan for place in item.places] for item in plan.objects])
+    angles = f32([[place.angle for place in item.places] for item in plan.objects])
+    yaws = f32([[place.yaw if item.design else np.nan for place in item.places] for item in plan.objects])
     return SceneClip(
         video=np.stack([frame.video for frame in frames]),
         tracks=Tracks(_names(plan), masks[:, 0].copy(), boxes_from_masks(masks), masks, angles),
@@ -160,7 +160,8 @@ def render_scene(plan: ScenePlan) -> SceneClip:
 def _check(settings: SceneSettings) -> None:
     if min(settings.height, settings.width) < 32 or settings.frames < 1:
         raise ConfigError(
-            f"A scene needs at least 1 frame of 32x32 pixels; got {settings.frames} frames of {settings.height}x{settings.width}."
+            "A scene needs at least 1 frame of 32x32 pixels; "
+            f"got {settings.frames} frames of {settings.height}x{settings.width}."
         )
     if not 1 <= settings.min_objects <= settings.max_objects:
         raise ConfigError(
@@ -183,8 +184,8 @@ def random_scene(rng: np.random.Generator, settings: SceneSettings) -> SceneClip
         if _render(plan, 0).masks.mean(axis=(1, 2)).min() >= settings.min_area:
             return render_scene(plan)
     raise GenerationFailed(
-        f"Could not place {settings.min_objects} to {settings.max_objects} objects of at least {settings.min_area:.2%} of the "
-        "picture each; ask for fewer objects or a smaller min_area."
+        f"Could not place {settings.min_objects} to {settings.max_objects} objects of at least "
+        f"{settings.min_area:.2%} of the picture each; ask for fewer objects or a smaller min_area."
     )
 
 
@@ -193,8 +194,8 @@ HELD_OUT_GROUPS: tuple[tuple[int, int], ...] = ((1, 1), (2, 2), (3, 3), (4, 4), 
 
 
 def held_out_scenes(count: int, seed: int, settings: SceneSettings) -> Iterator[SceneClip]:
-    """A fixed evaluation set: equal shares of :data:`HELD_OUT_GROUPS` in turn, other random streams, other photos and other
-    combinations of kind and accessory than any training scene. Scene i does not depend on ``count``."""
+    """A fixed evaluation set: equal shares of :data:`HELD_OUT_GROUPS` in turn, other random streams, other photos
+    and other combinations of kind and accessory than any training scene. Scene i does not depend on ``count``."""
     for index in range(count):
         low, high = HELD_OUT_GROUPS[index % len(HELD_OUT_GROUPS)]
         rng = np.random.default_rng(np.random.SeedSequence([EVALUATION_STREAM, seed, index]))

@@ -4,20 +4,19 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from magicgen.synthetic.colours import Colour, Images
+from magicgen.synthetic.geometry import Doubles, Floats, f32
 from magicgen.synthetic.textures import fractal_noise
 
-Floats = npt.NDArray[np.float32]
 Outline = list[Floats]
 
 
-def _polar(angles: npt.NDArray[np.float64], radius: npt.NDArray[np.float64] | float) -> Floats:
+def _polar(angles: Doubles, radius: Doubles | float) -> Floats:
     return np.stack([np.cos(angles) * radius, np.sin(angles) * radius], axis=1).astype(np.float32)
 
 
-def _turn(count: int, start: float = -np.pi / 2) -> npt.NDArray[np.float64]:
+def _turn(count: int, start: float = -np.pi / 2) -> Doubles:
     return np.linspace(0, 2 * np.pi, count, endpoint=False) + start
 
 
@@ -26,7 +25,7 @@ def circle(rng: np.random.Generator) -> Outline:
 
 
 def ellipse(rng: np.random.Generator) -> Outline:
-    return [_polar(_turn(48), 0.5) * np.float32((1, rng.uniform(0.45, 0.8)))]
+    return [_polar(_turn(48), 0.5) * f32((1, rng.uniform(0.45, 0.8)))]
 
 
 def square(rng: np.random.Generator) -> Outline:
@@ -41,7 +40,7 @@ def _rounded(half_w: float, half_h: float, radius: float) -> Floats:
     corner = np.linspace(0, np.pi / 2, 6)
     parts = []
     for quarter, (sx, sy) in enumerate(((1, 1), (-1, 1), (-1, -1), (1, -1))):
-        centre = np.float32((sx * (half_w - radius), sy * (half_h - radius)))
+        centre = f32((sx * (half_w - radius), sy * (half_h - radius)))
         parts.append(_polar(corner + quarter * np.pi / 2, radius) + centre)
     return np.concatenate(parts)
 
@@ -52,7 +51,7 @@ def regular(count: int) -> Callable[[np.random.Generator], Outline]:
 
 
 def diamond(rng: np.random.Generator) -> Outline:
-    return [np.float32([[0, -0.5], [0.34, 0], [0, 0.5], [-0.34, 0]])]
+    return [f32([[0, -0.5], [0.34, 0], [0, 0.5], [-0.34, 0]])]
 
 
 def star(rng: np.random.Generator) -> Outline:
@@ -70,7 +69,7 @@ def heart(rng: np.random.Generator) -> Outline:
     t = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     x = 16 * np.sin(t) ** 3
     y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
-    return [np.stack([x, -y - 2.5], axis=1).astype(np.float32) / 33]
+    return [f32(np.stack([x, -y - 2.5], axis=1) / 33)]
 
 
 def ring(rng: np.random.Generator) -> Outline:
@@ -98,19 +97,17 @@ def cross(rng: np.random.Generator) -> Outline:
         (-a, a),
         (-a, 0.5),
     ]
-    return [np.float32(points)]
+    return [f32(points)]
 
 
 def arrow(rng: np.random.Generator) -> Outline:
-    return [
-        np.float32([[-0.5, -0.15], [0.05, -0.15], [0.05, -0.36], [0.5, 0], [0.05, 0.36], [0.05, 0.15], [-0.5, 0.15]])
-    ]
+    return [f32([[-0.5, -0.15], [0.05, -0.15], [0.05, -0.36], [0.5, 0], [0.05, 0.36], [0.05, 0.15], [-0.5, 0.15]])]
 
 
 def crescent(rng: np.random.Generator) -> Outline:
     t = np.linspace(0.3 * np.pi, 1.7 * np.pi, 30)
     outer = _polar(t, 0.5)
-    inner = _polar(t[::-1], 0.36) + np.float32((0.2, 0))
+    inner = _polar(t[::-1], 0.36) + f32((0.2, 0))
     return [np.concatenate([outer, inner])]
 
 
@@ -132,7 +129,7 @@ def blob(rng: np.random.Generator) -> Outline:
 def cloud(rng: np.random.Generator) -> Outline:
     t = _turn(72)
     radius = 0.38 + 0.12 * np.abs(np.sin(t * int(rng.integers(3, 5))))
-    return [_polar(t, radius) * np.float32((1, 0.7))]
+    return [_polar(t, radius) * f32((1, 0.7))]
 
 
 def letter(rng: np.random.Generator) -> Outline:
@@ -174,9 +171,10 @@ OUTLINES: dict[str, Callable[[np.random.Generator], Outline]] = {
 
 
 def sprite(rng: np.random.Generator, outline: Outline, texture: Images, ink: Colour | None) -> Floats:
-    """Texture cut out by the outline with soft shading: (S, S, 4) float32 premultiplied RGB in [0, 255] and alpha in [0, 1].
+    """Texture cut out by the outline with soft shading, (S, S, 4) float32.
 
-    S is the texture's side; a margin of 4 % stays empty on every side.
+    Premultiplied RGB in [0, 255] and alpha in [0, 1]. S is the texture's side; 4 % on every side
+    stay empty.
     """
     side = texture.shape[0]
     pixels = [np.round((points * 0.92 + 0.5) * side * 16).astype(np.int32) for points in outline]
@@ -193,7 +191,7 @@ def sprite(rng: np.random.Generator, outline: Outline, texture: Images, ink: Col
         line = np.zeros((side, side), np.uint8)
         cv2.polylines(line, pixels, True, 255, max(2, side // 40), cv2.LINE_AA, 4)
         share = (line.astype(np.float32) / 255)[..., None]
-        colour = colour * (1 - share) + np.float32(ink) * share
+        colour = f32(colour * (1 - share) + f32(ink) * share)
     opacity = alpha.astype(np.float32)[..., None] / 255
     return np.concatenate([np.clip(colour, 0, 255) * opacity, opacity], axis=-1)
 

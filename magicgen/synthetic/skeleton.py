@@ -1,29 +1,58 @@
 """The skeleton that every drawn character shares, in three dimensions, and its projection.
 
-Body coordinates: x to the character's left... seen from the front that is the viewer's right; y up from the feet (0) to
-about 1 at the top of the head; z towards the way the character faces. A view angle (yaw) of 0 degrees shows the front, 90 the
-character facing the viewer's right, 180 its back, -90 facing left; anything between is a three-quarter view.
+Body coordinates: x to the viewer's right when seen from the front; y up from the feet (0) to about 1 at the top of the
+head; z towards the way the character faces. A view angle (yaw) of 0 degrees shows the front, 90 the character facing
+the viewer's right, 180 its back, -90 facing left; anything between is a three-quarter view.
 """
 
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
+from magicgen.synthetic.geometry import Bytes, Floats
+
 Point3 = tuple[float, float, float]
 
 KEYPOINT_NAMES = (
-    "nose", "eye_a", "eye_b", "neck", "shoulder_a", "shoulder_b", "elbow_a", "elbow_b", "hand_a", "hand_b", "pelvis",
-    "hip_a", "hip_b", "knee_a", "knee_b", "foot_a", "foot_b",
-)  # fmt: skip
+    "nose",
+    "eye_a",
+    "eye_b",
+    "neck",
+    "shoulder_a",
+    "shoulder_b",
+    "elbow_a",
+    "elbow_b",
+    "hand_a",
+    "hand_b",
+    "pelvis",
+    "hip_a",
+    "hip_b",
+    "knee_a",
+    "knee_b",
+    "foot_a",
+    "foot_b",
+)
 """Joint names; ``_a`` is the limb at negative x (the character's right), ``_b`` the one at positive x."""
 
 BONES: tuple[tuple[int, int], ...] = (
-    (0, 3), (0, 1), (0, 2), (3, 4), (3, 5), (4, 6), (6, 8), (5, 7), (7, 9), (3, 10), (10, 11), (10, 12), (11, 13), (13, 15),
-    (12, 14), (14, 16),
-)  # fmt: skip
+    (0, 3),
+    (0, 1),
+    (0, 2),
+    (3, 4),
+    (3, 5),
+    (4, 6),
+    (6, 8),
+    (5, 7),
+    (7, 9),
+    (3, 10),
+    (10, 11),
+    (10, 12),
+    (11, 13),
+    (13, 15),
+    (12, 14),
+    (14, 16),
+)
 """Pairs of indices into :data:`KEYPOINT_NAMES`."""
 
 
@@ -35,6 +64,10 @@ class Pose:
     arms: tuple[float, float] = (0.0, 0.0)
     spread: tuple[float, float] = (12.0, 12.0)
     bob: float = 0.0
+
+
+STILL = Pose()
+"""Standing with hanging arms."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +89,12 @@ class Frame:
 def joints(frame: Frame, pose: Pose) -> Floats:
     """(17, 3) positions of :data:`KEYPOINT_NAMES` in body coordinates."""
     lift = pose.bob
-    head = np.array([0.0, frame.head_y + lift, 0.0])
+    head_y = frame.head_y + lift
     rx, ry, rz = frame.head_radii
     points = [
-        head + (0, -0.12 * ry, rz),
-        head + (-0.42 * rx, 0.15 * ry, 0.86 * rz),
-        head + (0.42 * rx, 0.15 * ry, 0.86 * rz),
+        np.array([0.0, head_y - 0.12 * ry, rz]),
+        np.array([-0.42 * rx, head_y + 0.15 * ry, 0.86 * rz]),
+        np.array([0.42 * rx, head_y + 0.15 * ry, 0.86 * rz]),
         np.array([0.0, frame.shoulder_y + 0.05 + lift, 0.0]),
     ]
     shoulders = [np.array([side * frame.shoulder_x, frame.shoulder_y + lift, 0.0]) for side in (-1, 1)]
@@ -105,7 +138,7 @@ def idle(phase: float) -> Pose:
 
 def waving(phase: float) -> Pose:
     """Standing with one arm up, waving."""
-    return Pose((0.0, 0.0), (0.0, 0.0), (12.0, 150 + 18 * float(np.sin(2 * phase))), 0.0)
+    return Pose((0.0, 0.0), (0.0, 0.0), (12.0, 122 + 20 * float(np.sin(2 * phase))), 0.0)
 
 
 def jumping(phase: float) -> Pose:
@@ -114,7 +147,7 @@ def jumping(phase: float) -> Pose:
     return Pose((22 * lift, -14 * lift), (0.0, 0.0), (20 + 100 * lift, 20 + 100 * lift), 0.0)
 
 
-def draw_keypoints(keypoints: Floats, height: int, width: int) -> npt.NDArray[np.uint8]:
+def draw_keypoints(keypoints: Floats, height: int, width: int) -> Bytes:
     """Stick figures, one hue per bone, on black: (N, K, 3) normalised x, y, visibility -> (height, width, 3) uint8."""
     canvas = np.zeros((height, width, 3), np.uint8)
     hues = np.linspace(0, 170, len(BONES)).astype(np.uint8)

@@ -4,17 +4,16 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from magicgen.synthetic.colours import Images, random_palette
+from magicgen.synthetic.geometry import Floats
 from magicgen.synthetic.photos import photo_crop
 
-Floats = npt.NDArray[np.float32]
 Texture = Callable[[np.random.Generator, int, int], Images]
 
 
 def fractal_noise(rng: np.random.Generator, height: int, width: int, octaves: int = 4, cells: float = 3.0) -> Floats:
-    """Smooth noise of several octaves, (height, width) float32 stretched to [0, 1]. ``cells`` across the shorter side."""
+    """Smooth noise of several octaves, (height, width) float32 in [0, 1]; ``cells`` across the shorter side."""
     total = np.zeros((height, width), np.float32)
     gain, frequency = 1.0, cells
     persistence = rng.uniform(0.35, 0.65)

@@ -52,7 +52,7 @@ def resolve(
         TrajectoryError: masks of another aspect than the photo, an object outside of the picture, hidden completely by
             others or smaller than a pixel on frame 0.
     """
-    window = _window(source_size or (height, width), height, width)
+    window = picture_window(source_size or (height, width), height, width)
     _check_aspect(trajectory, source_size or (height, width))
     firsts, boxes, angles, dense = [], [], [], []
     for item in trajectory.objects:
@@ -123,8 +123,9 @@ def resize_mask(mask: Bools, height: int, width: int) -> Bools:
     return np.asarray(cover >= 0.5)
 
 
-def _window(size: tuple[int, int], height: int, width: int) -> Box:
-    """The part of the photo that is kept, normalised."""
+def picture_window(size: tuple[int, int], height: int, width: int) -> Box:
+    """The part of a photo of ``size`` (H, W) that :func:`magicgen.media.fit` keeps, normalised; all of it where the
+    aspects differ by rounding only."""
     if same_aspect(size, (height, width)):
         return PICTURE
     y0, y1, x0, x1 = crop_to_aspect(size, height, width)
@@ -144,14 +145,15 @@ def _check_aspect(trajectory: Trajectory, size: tuple[int, int]) -> None:
 
 def _dense(masks: tuple[Rle | None, ...], window: Box, height: int, width: int) -> Bools:
     empty = np.zeros((height, width), dtype=np.bool_)
-    return np.stack([empty if mask is None else _cut(mask, window, height, width) for mask in masks])
+    return np.stack([empty if mask is None else cut_mask(mask.decode(), window, height, width) for mask in masks])
 
 
-def _cut(mask: Rle, window: Box, height: int, width: int) -> Bools:
-    rows, columns = mask.size
+def cut_mask(mask: Bools, window: Box, height: int, width: int) -> Bools:
+    """The part of a mask (H, W) that lies in a normalised window, resized."""
+    rows, columns = mask.shape
     y0, y1 = round(window.y0 * rows), max(round(window.y1 * rows), round(window.y0 * rows) + 1)
     x0, x1 = round(window.x0 * columns), max(round(window.x1 * columns), round(window.x0 * columns) + 1)
-    return resize_mask(mask.decode()[y0:y1, x0:x1], height, width)
+    return resize_mask(mask[y0:y1, x0:x1], height, width)
 
 
 def _box_path(motion: BoxMotion, frames: int) -> Floats64:
@@ -182,7 +184,7 @@ def _first_mask(
             "kept when the photo is cut to this aspect). Draw it larger or choose another output size."
         )
     if motion.mask is not None:
-        mask = _cut(motion.mask, window, height, width)
+        mask = cut_mask(motion.mask.decode(), window, height, width)
         if not mask.any():
             raise TrajectoryError(f"The mask of {item.name!r} has no pixel left in the {width}x{height} picture.")
         if not (mask & pixels).any():

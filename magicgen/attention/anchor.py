@@ -12,23 +12,28 @@ def pick_columns(q: torch.Tensor, k: torch.Tensor, grid: TokenGrid, plan: PickPl
     ``q``, ``k``: [B,H,N,D]. Returns one int64 [B,H,m] per group: video tokens (frame-major numbers), rising, never from
     the group itself. Scores are formed for one group at a time, [B,H,rows/128,N], so memory stays far below N x N.
     """
-    return [
-        _pick_group(q, k, grid, start, stop, count)
-        for (start, stop), count in zip(plan.groups, plan.picks, strict=True)
-    ]
+    video = q[:, :, grid.text :]
+    whole = grid.video // ANCHOR_POOL * ANCHOR_POOL
+    pooled = [video[:, :, :whole].unflatten(2, (-1, ANCHOR_POOL)).mean(3)] if whole else []
+    if whole < grid.video:
+        pooled.append(video[:, :, whole:].mean(2, keepdim=True))
+    means = torch.cat(pooled, dim=2)  # [B,H,blocks,D]
+    picked = []
+    for (start, stop), count in zip(plan.groups, plan.picks, strict=True):
+        blocks = slice(start // ANCHOR_POOL, -(-stop // ANCHOR_POOL))
+        picked.append(_pick_group(means[:, :, blocks], k, grid.text, start, stop, count))
+    return picked
 
 
-def _pick_group(q: torch.Tensor, k: torch.Tensor, grid: TokenGrid, start: int, stop: int, count: int) -> torch.Tensor:
-    own = slice(grid.text + start, grid.text + stop)
-    queries = q[:, :, own]
+def _pick_group(means: torch.Tensor, k: torch.Tensor, text: int, start: int, stop: int, count: int) -> torch.Tensor:
+    """The ``count`` best columns [B,H,count] for mean queries ``means`` [B,H,blocks,D] of the group [start, stop)."""
     if count == 0:
-        return torch.empty(*q.shape[:2], 0, dtype=torch.int64, device=q.device)
-    pooled = torch.stack([part.mean(2) for part in queries.split(ANCHOR_POOL, dim=2)], dim=2)  # [B,H,blocks,D]
-    scores = (pooled @ k.transpose(-1, -2)).float()
-    anchor = scores[..., own].amax(-1)
-    if grid.text:
-        anchor = torch.maximum(anchor, scores[..., : grid.text].amax(-1))
-    margin = (scores[..., grid.text :] - anchor[..., None]).amax(2)  # [B,H,V]
+        return torch.empty(*means.shape[:2], 0, dtype=torch.int64, device=means.device)
+    scores = (means @ k.transpose(-1, -2)).float()
+    anchor = scores[..., text + start : text + stop].amax(-1, keepdim=True)
+    if text:
+        anchor = torch.maximum(anchor, scores[..., :text].amax(-1, keepdim=True))
+    margin = (scores[..., text:] - anchor).amax(2)  # [B,H,V]
     margin[..., start:stop] = float("-inf")
     return margin.topk(count, dim=-1).indices.sort(dim=-1).values
 

@@ -232,8 +232,8 @@ def density(spec: Spec, grid: TokenGrid) -> float:
 def mask_rows(spec: Spec, grid: TokenGrid, rows: torch.Tensor, picked: torch.Tensor | None = None) -> torch.Tensor:
     """The meaning of ``spec``: which keys the video queries ``rows`` see.
 
-    ``rows``: int64 [R], frame-major numbers of video tokens. ``picked``: for Anchor, bool [..., G, V], the columns picked
-    for each group of queries. Returns bool [..., R, N]; text columns are always True except for Skip.
+    ``rows``: int64 [R], frame-major numbers of video tokens. ``picked``: for Anchor, bool [..., G, V], the columns
+    picked for each group of queries. Returns bool [..., R, N]; text columns are always True except for Skip.
     """
     plan = block_plan(spec, grid)
     device = rows.device

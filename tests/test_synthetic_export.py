@@ -3,12 +3,11 @@
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from magicgen.errors import MediaError
-from magicgen.media import read_video
+from magicgen.media import read_image, read_video
 from magicgen.synthetic import SceneSettings, random_scene
 from magicgen.synthetic.export import label_colour, write_scene
 
@@ -20,7 +19,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert facts["caption"] == clip.caption
     assert clip.tracks.masks is not None
     for frame in range(5):
-        picture = cv2.imread(str(tmp_path / "clip" / "masks" / f"{frame:05d}.png"))[..., ::-1]
+        picture = read_image(tmp_path / "clip" / "masks" / f"{frame:05d}.png")
         for index, item in enumerate(facts["objects"]):
             assert np.array_equal((picture == item["label"]).all(axis=-1), clip.tracks.masks[index, frame])
     video = read_video(tmp_path / "clip" / "video.mp4")

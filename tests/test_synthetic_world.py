@@ -11,8 +11,9 @@ from magicgen.synthetic.geometry import f32
 from magicgen.synthetic.kinds import KINDS
 from magicgen.synthetic.landscapes import PLACES, TIMES, draw_place
 from magicgen.synthetic.photos import HELD_OUT_PHOTOS, TRAIN_PHOTOS, photo
+from magicgen.synthetic.poses import Action, jumping, posed, walking
 from magicgen.synthetic.shapes import OUTLINES, sprite
-from magicgen.synthetic.skeleton import BONES, KEYPOINT_NAMES, draw_keypoints, jumping, walking
+from magicgen.synthetic.skeleton import BONES, KEYPOINT_NAMES, Frame, draw_keypoints
 from magicgen.synthetic.textures import PROCEDURAL
 from magicgen.synthetic.vocabulary import VOCABULARY
 
@@ -100,3 +101,10 @@ def test_stick_figures_are_drawn_where_seen() -> None:
     figure[..., 2] = 1
     assert draw_keypoints(figure, 32, 32).max() > 200
     assert max(max(bone) for bone in BONES) < len(KEYPOINT_NAMES)
+
+
+@pytest.mark.parametrize("action", Action)
+def test_actions_differ_and_have_a_word(action: Action) -> None:
+    assert action.value in VOCABULARY
+    poses = [posed(other, 1.0, Frame()) for other in Action]
+    assert poses.count(posed(action, 1.0, Frame())) == 1

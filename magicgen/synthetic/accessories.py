@@ -96,7 +96,7 @@ def backpack(puppet: Puppet, colour: Colour) -> None:
 def balloon(puppet: Puppet, colour: Colour) -> None:
     """A balloon on a string."""
     x, y, z = _hand(puppet)
-    ball = (x + 0.15, y + 0.5, z - 0.22)
+    ball = (x + 0.16, y + 0.72, z - 0.12)
     puppet.limb((x, y, z), (ball[0], ball[1] - 0.16, ball[2]), 0.006, 0.006, (90, 90, 90), 0.1, False)
     puppet.ball(ball, (0.125, 0.15, 0.125), colour, 0.12)
     puppet.ball((ball[0] - 0.04, ball[1] + 0.06, ball[2]), (0.03, 0.04, 0.03), shade(colour, 1.6), 0.25, 0.0, False)

@@ -1,6 +1,7 @@
 """Bodies of the cast: torso, limbs, head and face of animals, birds, people and robots."""
 
 from dataclasses import dataclass
+from enum import Enum
 
 from magicgen.synthetic.colours import Colour, shade
 from magicgen.synthetic.geometry import f32, oval
@@ -11,14 +12,23 @@ DARK: Colour = (44, 36, 40)
 CREAM: Colour = (250, 240, 220)
 
 
+class Marks(Enum):
+    """What adorns the body: people wear buttons or stripes, animals spots or bands."""
+
+    NONE = "none"
+    DOTS = "dots"
+    BANDS = "bands"
+
+
 @dataclass(frozen=True)
 class Paint:
-    """Colours of one character: main (fur or clothes), second (belly, trousers), skin, hair."""
+    """Colours of one character: main (fur or clothes), second (belly, trousers), skin, hair; and its marks."""
 
     main: Colour
     second: Colour
     skin: Colour
     hair: Colour
+    marks: Marks = Marks.NONE
 
 
 def around(point: Point3, dx: float, dy: float, dz: float) -> Point3:
@@ -54,6 +64,48 @@ def face(puppet: Puppet, eye: float = 0.032, spread: float = 25.0, height: float
         puppet.patch(side * spread, height, shine, (255, 255, 255), 0.062)
 
 
+def fur_marks(puppet: Puppet, paint: Paint) -> None:
+    """Darker or lighter spots or bands on the fur of head and back."""
+    radii = puppet.frame.torso_radii
+    tone = shade(paint.main, 0.68 if sum(paint.main) > 330 else 1.35)
+    match paint.marks:
+        case Marks.NONE:
+            return
+        case Marks.DOTS:
+            for azimuth, elevation, size in ((-62, 34, 0.06), (70, 50, 0.05), (150, 10, 0.08), (-130, -5, 0.065)):
+                puppet.patch(azimuth, elevation, oval(size, size * 0.85), tone, 0.03)
+            for azimuth, elevation in ((160, 25), (-150, -20), (110, -10), (-85, 15)):
+                puppet.patch(
+                    azimuth, elevation, oval(0.045, 0.05), tone, 0.02, False, puppet.torso, puppet.frame.torso_radii
+                )
+        case Marks.BANDS:
+            for azimuth in (-14, 0, 14):
+                puppet.patch(azimuth, 62, oval(0.014, 0.05), tone, 0.04)
+            for azimuth in (90, 135, 180, -135, -90):
+                for elevation in (-25, 10, 40):
+                    band = oval(0.07, 0.014)
+                    puppet.patch(azimuth, elevation, band, tone, 0.02, False, puppet.torso, radii)
+
+
+def cloth_marks(puppet: Puppet, paint: Paint) -> None:
+    """Buttons down the front, or stripes around the chest."""
+    radii = puppet.frame.torso_radii
+    match paint.marks:
+        case Marks.NONE:
+            return
+        case Marks.DOTS:
+            for elevation in (35, 5, -25):
+                puppet.patch(
+                    0, elevation, oval(0.016, 0.016), paint.second, 0.06, False, puppet.torso, puppet.frame.torso_radii
+                )
+        case Marks.BANDS:
+            for height in (0.06, -0.01, -0.08):
+                x, y, z = puppet.torso
+                half = radii[0] * 0.92
+                strip = f32([[-half, -0.014], [half, -0.014], [half, 0.014], [-half, 0.014]])
+                puppet.card((x, y + height, z), strip, paint.second, 0.02, True, False)
+
+
 def animal(puppet: Puppet, paint: Paint) -> None:
     """Furry body with a light belly, round head and dark eyes."""
     frame = puppet.frame
@@ -63,6 +115,10 @@ def animal(puppet: Puppet, paint: Paint) -> None:
     belly = oval(frame.torso_radii[0] * 0.62, frame.torso_radii[1] * 0.7)
     puppet.patch(0, -8, belly, paint.second, 0.0, False, puppet.torso, frame.torso_radii)
     puppet.ball(puppet.head, frame.head_radii, paint.main, 0.2)
+    fur_marks(puppet, paint)
+    if sum(paint.main) < 270:
+        for side in (-1, 1):
+            puppet.patch(side * 25, 8, oval(0.046, 0.058), (250, 236, 170), 0.055)
     face(puppet)
 
 
@@ -89,6 +145,7 @@ def person(puppet: Puppet, paint: Paint) -> None:
     legs(puppet, paint.second, DARK, 0.05)
     arms(puppet, paint.main, paint.skin, 0.042)
     puppet.ball(puppet.torso, frame.torso_radii, paint.main, 0.0, 0.25)
+    cloth_marks(puppet, paint)
     _person_head(puppet, paint)
 
 
@@ -113,6 +170,8 @@ def gowned(puppet: Puppet, paint: Paint) -> None:
     puppet.add(0.01, skirt, paint.main)
     belt = f32([[-0.135, 0.4], [0.135, 0.4], [0.145, 0.365], [-0.145, 0.365]]) + f32((0, puppet.pose.bob))
     puppet.add(0.015, belt, paint.second, False)
+    if paint.marks is Marks.DOTS:
+        cloth_marks(puppet, paint)
     _person_head(puppet, paint)
 
 

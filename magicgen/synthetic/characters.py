@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from magicgen.synthetic.accessories import ACCESSORIES
-from magicgen.synthetic.bodies import CREAM, Paint
+from magicgen.synthetic.bodies import CREAM, Marks, Paint
 from magicgen.synthetic.colours import NAMED_COLOURS, Colour, shade, varied
 from magicgen.synthetic.kinds import KINDS, Kind
 from magicgen.synthetic.puppet import Puppet
@@ -95,7 +95,8 @@ def design(
         head_radii=_scaled(entry.frame.head_radii, head, head, head),
     )
     accent = varied(rng, NAMED_COLOURS[accessory_colour])
-    return Design(kind, colour, accessory, accessory_colour, Paint(main, second, skin, hair), frame, accent)
+    marks = (Marks.NONE, Marks.NONE, Marks.DOTS, Marks.BANDS)[int(rng.integers(4))]
+    return Design(kind, colour, accessory, accessory_colour, Paint(main, second, skin, hair, marks), frame, accent)
 
 
 def _scaled(radii: Point3, x: float, y: float, z: float) -> Point3:

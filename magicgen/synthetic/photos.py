@@ -27,6 +27,9 @@ TRAIN_PHOTOS = (
     "clock_motion.png",
     "cell.png",
 )
+PLAIN_PHOTOS = frozenset({"moon.png", "retina.jpg", "cell.png", "clock_motion.png", "coins.png"})
+PLAIN_WEIGHT = 0.35
+"""Pictures with large even areas are drawn less often."""
 HELD_OUT_PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 
 
@@ -45,7 +48,8 @@ def photo(name: str) -> Images:
 def photo_crop(rng: np.random.Generator, height: int, width: int, held_out: bool = False) -> Images:
     """A random part of a random photo, (height, width, 3) uint8, with flips, zoom and colour jitter."""
     names = HELD_OUT_PHOTOS if held_out else TRAIN_PHOTOS
-    source = photo(names[int(rng.integers(len(names)))])
+    weights = np.array([PLAIN_WEIGHT if name in PLAIN_PHOTOS else 1.0 for name in names])
+    source = photo(names[int(rng.choice(len(names), p=weights / weights.sum()))])
     rows, columns = source.shape[:2]
     largest = min(rows / height, columns / width)
     scale = largest * rng.uniform(0.3, 1.0)
@@ -67,7 +71,8 @@ def jitter(rng: np.random.Generator, image: Images) -> Images:
     is_grey = np.array_equal(image[::7, ::7, 0], image[::7, ::7, 2])
     if is_grey and rng.random() < 0.75:
         colours = random_palette(rng, 3)
-        colours = colours[np.argsort(colours.sum(axis=1))]
+        levels = np.array([rng.uniform(0, 70), rng.uniform(90, 160), rng.uniform(190, 255)], np.float32)
+        colours = np.clip(colours * (levels / np.maximum(colours.mean(axis=1), 20))[:, None], 0, 255)
         table = np.stack([np.interp(curve, [0, 128, 255], colours[:, channel]) for channel in range(3)], axis=1)
         return table.astype(np.uint8)[image[..., 0]]
     mixed = cv2.LUT(image, curve.astype(np.uint8))

@@ -11,8 +11,9 @@ from magicgen.synthetic.colours import Images, nearest_name, random_colour
 from magicgen.synthetic.compose import DropShadow, GroundShadow, NoShadow, Shadow
 from magicgen.synthetic.landscapes import PLACES, TIMES, draw_place
 from magicgen.synthetic.motion import Doubles, Motion, Wish, random_motion, standing
+from magicgen.synthetic.poses import Action, posed, walking
 from magicgen.synthetic.shapes import OUTLINES, cutout, sprite
-from magicgen.synthetic.skeleton import Pose, idle, jumping, walking, waving
+from magicgen.synthetic.skeleton import Frame, Pose
 from magicgen.synthetic.textures import random_texture
 
 
@@ -170,17 +171,19 @@ def _views(rng: np.random.Generator, settings: SceneSettings, motion: Motion, ti
     return np.full_like(times, rng.choice([0.0, 0.0, 30.0, -30.0, 180.0])), ""
 
 
-def _poses(rng: np.random.Generator, motion: Motion, times: Doubles, height: float) -> tuple[list[Pose], str]:
+def _poses(
+    rng: np.random.Generator, motion: Motion, times: Doubles, height: float, frame: Frame
+) -> tuple[list[Pose], str]:
     """Limbs that fit the way: steps as long as the path, jumps in bounces, otherwise idling or waving."""
     if motion.verb == "bounces":
-        return [jumping(2 * np.pi * 1.5 * t) for t in times], "jumps"
+        return [posed(Action.JUMPS, 3 * np.pi * t, frame) for t in times], "jumps"
     if motion.distance > 0.08:
         steps = np.clip(motion.distance / (0.45 * height), 1.0, 4.5)
         phase, stride = rng.uniform(0, 2 * np.pi), rng.uniform(24, 40)
         return [walking(phase + np.pi * steps * t, stride) for t in times], "runs" if steps > 3.4 else "walks"
-    if rng.random() < 0.5:
-        return [waving(2 * np.pi * t) for t in times], "waves"
-    return [idle(2 * np.pi * t) for t in times], "stands"
+    still = (Action.STANDS, Action.STANDS, Action.WAVES, Action.WAVES, Action.SITS, Action.DANCES, Action.TALKS)
+    action = still[int(rng.integers(len(still)))]
+    return [posed(action, 2 * np.pi * t, frame) for t in times], action.value
 
 
 def _direction(motion: Motion) -> str:
@@ -245,7 +248,7 @@ def _character(rng: np.random.Generator, settings: SceneSettings, slot: _Slot) -
     look = random_design(rng, settings.held_out)
     motion = _motion(rng, settings, slot, True)
     views, view_verb = _views(rng, settings, motion, slot.times)
-    poses, verb = _poses(rng, motion, slot.times, slot.size)
+    poses, verb = _poses(rng, motion, slot.times, slot.size, look.frame)
     places = _places(settings, motion, slot.size, views, poses, slot.camera)
     shadow = _shadow(rng, settings, motion.verb != "bounces", slot.sun)
     action = f"{verb}{_direction(motion)}" + (" and turns" if view_verb == "turns" else "")

@@ -124,29 +124,6 @@ def rotate(points: Floats, yaw: float) -> Floats:
     return np.stack([x * cosine + z * sine, y, z * cosine - x * sine], axis=-1)
 
 
-def walking(phase: float, stride: float = 32.0) -> Pose:
-    """A step of the walk; one cycle per 2 pi of ``phase``."""
-    swing = stride * float(np.sin(phase))
-    return Pose((swing, -swing), (-0.8 * swing, 0.8 * swing), (10.0, 10.0), 0.02 * abs(float(np.cos(phase))))
-
-
-def idle(phase: float) -> Pose:
-    """Standing and breathing."""
-    breath = float(np.sin(phase))
-    return Pose((0.0, 0.0), (4 * breath, 4 * breath), (14 + 2 * breath, 14 + 2 * breath), 0.004 * breath)
-
-
-def waving(phase: float) -> Pose:
-    """Standing with one arm up, waving."""
-    return Pose((0.0, 0.0), (0.0, 0.0), (12.0, 122 + 20 * float(np.sin(2 * phase))), 0.0)
-
-
-def jumping(phase: float) -> Pose:
-    """Arms and legs spread, body lifted; the way through the air belongs to the motion."""
-    lift = abs(float(np.sin(phase / 2)))
-    return Pose((22 * lift, -14 * lift), (0.0, 0.0), (20 + 100 * lift, 20 + 100 * lift), 0.0)
-
-
 def draw_keypoints(keypoints: Floats, height: int, width: int) -> Bytes:
     """Stick figures, one hue per bone, on black: (N, K, 3) normalised x, y, visibility -> (height, width, 3) uint8."""
     canvas = np.zeros((height, width, 3), np.uint8)

@@ -114,6 +114,18 @@ def marble(rng: np.random.Generator, height: int, width: int) -> Images:
     return coloured((values.astype(np.float32) + 1) / 2, random_palette(rng, int(rng.integers(2, 5))))
 
 
+def waves(rng: np.random.Generator, height: int, width: int) -> Images:
+    """Interfering ripples."""
+    u, v = _grid(rng, height, width)
+    total = np.zeros((height, width), np.float32)
+    for _ in range(int(rng.integers(2, 5))):
+        fx, fy = rng.normal(0, 6, 2)
+        total += np.sin(2 * np.pi * (np.float32(fx) * u + np.float32(fy) * v)).astype(np.float32)
+    return coloured(
+        (total - total.min()) / max(float(np.ptp(total)), 1e-6), random_palette(rng, int(rng.integers(2, 5)))
+    )
+
+
 def cells(rng: np.random.Generator, height: int, width: int) -> Images:
     """Cobbles: every pixel takes the colour of its nearest random point, darker towards the border."""
     count = int(rng.integers(12, 140))
@@ -125,6 +137,38 @@ def cells(rng: np.random.Generator, height: int, width: int) -> Images:
     if rng.random() < 0.7:
         image = image * (1 - 0.6 * np.clip(distance / max(float(distance.max()), 1), 0, 1))[..., None]
     return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def leaves(rng: np.random.Generator, height: int, width: int) -> Images:
+    """Overlapping discs and boxes of every size: the edges and scales of natural pictures ("dead leaves")."""
+    image = coloured(fractal_noise(rng, height, width), random_palette(rng, 3))
+    colours = random_palette(rng, 12)
+    short = min(height, width)
+    # sizes follow a power law with exponent -3 as in natural pictures
+    sizes = short * 0.5 / np.sqrt(1 + rng.random(int(rng.integers(80, 260))) * 900)
+    for size in rng.permutation(np.maximum(sizes, 1.5)):
+        colour = np.clip(colours[rng.integers(12)] * rng.uniform(0.7, 1.2), 0, 255).tolist()
+        x, y = int(rng.integers(width)), int(rng.integers(height))
+        radius, flat = max(1, int(size)), max(1, int(size * rng.uniform(0.4, 1)))
+        if rng.random() < 0.6:
+            cv2.ellipse(image, (x, y), (radius, flat), float(rng.uniform(0, 180)), 0, 360, colour, -1, cv2.LINE_AA)
+        else:
+            corners = cv2.boxPoints(((x, y), (2.0 * radius, 2.0 * flat), float(rng.uniform(0, 90))))
+            cv2.fillConvexPoly(image, corners.astype(np.int32), colour, cv2.LINE_AA)
+    light = 0.7 + 0.6 * fractal_noise(rng, height, width, 5, rng.uniform(2, 8))
+    return np.clip(image * light[..., None], 0, 255).astype(np.uint8)
+
+
+def mixed(rng: np.random.Generator, height: int, width: int) -> Images:
+    """Two textures meeting along a ragged border: ground and wall, water and shore."""
+    pair = [_SIMPLE[int(rng.integers(len(_SIMPLE)))](rng, height, width) for _ in range(2)]
+    ramp = np.linspace(0, 1, height, dtype=np.float32)[:, None] if rng.random() < 0.6 else np.float32(0.5)
+    field = fractal_noise(rng, height, width, 4, rng.uniform(1.5, 4)) * np.float32(rng.uniform(0.2, 1.0)) + ramp
+    share = np.clip((field - np.median(field)) * np.float32(rng.choice([4.0, 60.0])) + 0.5, 0, 1)[..., None]
+    return (pair[0] * (1 - share) + pair[1] * share).astype(np.uint8)
+
+
+_SIMPLE: tuple[Texture, ...] = (plain, noise, stripes, checks, dots, bricks, marble, cells, leaves)
 
 
 def collage(rng: np.random.Generator, height: int, width: int) -> Images:
@@ -160,6 +204,9 @@ PROCEDURAL: dict[str, Texture] = {
     "marbled": marble,
     "spotted": cells,
     "colorful": collage,
+    "textured": leaves,
+    "wavy": waves,
+    "shaded": mixed,
 }
 """Caption word -> texture."""
 
@@ -169,11 +216,15 @@ def random_texture(
 ) -> tuple[str, Images]:
     """A texture and its caption word; ``photo_share`` of them are parts of photos."""
     if rng.random() < photo_share:
-        return "photo", photo_crop(rng, height, width, held_out)
-    names = tuple(PROCEDURAL)
-    name = names[int(rng.integers(len(names)))]
-    image = PROCEDURAL[name](rng, height, width)
+        name, image = "photo", photo_crop(rng, height, width, held_out)
+    else:
+        names = tuple(PROCEDURAL)
+        name = names[int(rng.integers(len(names)))]
+        image = PROCEDURAL[name](rng, height, width)
     if rng.random() < 0.25:
         grain = fractal_noise(rng, height, width, 5, 6) * 0.4 + 0.8
         image = np.clip(image * grain[..., None], 0, 255).astype(np.uint8)
+    if rng.random() < 0.2:
+        radius = 1 + 2 * int(rng.integers(1, max(2, min(height, width) // 24)))
+        image = cv2.blur(cv2.blur(image, (radius, radius)), (radius, radius))
     return name, image

@@ -40,22 +40,22 @@ def find_outline(labels: Labels, value: int, half: int) -> Outline | None:
     """The box outline in label ``value`` on a map (H, W) of labels, with lines of 2 * half + 1 pixels; None where
     there is nothing."""
     piece = labels == value
-    # Lone pixels at the ends of a line must not stretch the search.
-    rows, columns = (np.flatnonzero(piece.sum(axis=axis) >= min(half + 1, 3)) for axis in (1, 0))
-    if rows.size == 0 or columns.size == 0:
+    low, high = _extent(piece, half)
+    if low is None or high is None:
         return None
     fit = _Fit(piece, (labels > 0) & ~piece, half)
     best: _Sides = (
-        int(columns[0]) + half,
-        int(rows[0]) + half,
-        max(int(columns[-1]) - half, int(columns[0]) + half + 1),
-        max(int(rows[-1]) - half, int(rows[0]) + half + 1),
+        low[0] + half,
+        low[1] + half,
+        max(high[0] - half, low[0] + half + 1),
+        max(high[1] - half, low[1] + half + 1),
     )
-    start, score = best, fit.score(best)
-    for _ in range(3):
+    choices = [_positions(best[side], _lines(piece, side % 2), side, half, piece.shape) for side in range(4)]
+    score = fit.score(best)
+    for _ in range(4):
         before = best
         for side in range(4):
-            for position in _positions(start[side], side, half, piece.shape):
+            for position in choices[side]:
                 candidate: _Sides = (*best[:side], position, *best[side + 1 :])  # type: ignore[assignment]
                 value_of = fit.score(candidate)
                 if value_of > score:
@@ -68,13 +68,33 @@ def find_outline(labels: Labels, value: int, half: int) -> Outline | None:
     return Outline((x0, y0, x1, y1), score)
 
 
-def _positions(start: int, side: int, half: int, size: tuple[int, ...]) -> list[int]:
+def _extent(piece: npt.NDArray[np.bool_], half: int) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+    """(x, y) of the first and the last pixel of the larger pieces: specks that coding leaves must not stretch a box."""
+    count, _, stats, _ = cv2.connectedComponentsWithStats(piece.astype(np.uint8), connectivity=8)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    least = min(4 * (2 * half + 1), int(areas.max(initial=0)))
+    large = 1 + np.flatnonzero(areas >= max(least, 3))
+    if count < 2 or large.size == 0:
+        return None, None
+    lefts, tops = stats[large, cv2.CC_STAT_LEFT], stats[large, cv2.CC_STAT_TOP]
+    rights, bottoms = lefts + stats[large, cv2.CC_STAT_WIDTH], tops + stats[large, cv2.CC_STAT_HEIGHT]
+    return (int(lefts.min()), int(tops.min())), (int(rights.max()) - 1, int(bottoms.max()) - 1)
+
+
+def _lines(piece: npt.NDArray[np.bool_], axis: int) -> list[int]:
+    """Columns (axis 0) or rows (axis 1) that hold most pixels of a piece, at most eight: its lines, if it has any."""
+    profile = piece.sum(axis=axis)
+    return [int(at) for at in np.argsort(-profile, kind="stable")[:8] if profile[at] > 0]
+
+
+def _positions(start: int, lines: list[int], side: int, half: int, size: tuple[int, ...]) -> list[int]:
     """Where the line of one side may lie: at the outermost pixels, farther out where another outline hides it or the
-    border cuts it, or not in the picture at all."""
-    reach = range(-2, 2 * half + 3)
+    border cuts it, where most pixels are, or not in the picture at all."""
     outward = -1 if side < 2 else 1
+    reach = [start + outward * step for step in range(-2, 2 * half + 3)]
+    near_lines = [line + step for line in lines for step in range(-half, half + 1)]
     outside = -half - 2 if side < 2 else (size[1] if side == 2 else size[0]) + half + 1
-    return [start + outward * step for step in reach] + [outside]
+    return sorted({*reach, *near_lines, outside})
 
 
 class _Fit:

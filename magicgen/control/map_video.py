@@ -158,11 +158,12 @@ def _near(pixels: UInt8, colour: Colours, distance: float) -> Bools:
 def _without_edge_colours(found: list[tuple[Colours, int]], smooth: UInt8) -> list[tuple[Colours, int]]:
     """Drop colours that are only the blurred edge of a larger region: thin strips along it."""
     kept: list[tuple[Colours, int]] = []
+    width = 3 if min(smooth.shape[:2]) < 320 else 5
     larger = np.zeros(smooth.shape[:2], np.uint8)
     for colour, size in sorted(found, key=lambda item: -item[1]):
         region = _near(smooth, colour, _SAME_COLOUR)
         beside = region & (cv2.dilate(larger, np.ones((7, 7), np.uint8)) > 0)
-        core = cv2.erode(region.astype(np.uint8), np.ones((5, 5), np.uint8))
+        core = cv2.erode(region.astype(np.uint8), np.ones((width, width), np.uint8))
         if np.count_nonzero(beside) < 0.5 * np.count_nonzero(region) or np.count_nonzero(core) >= 4:
             kept.append((colour, size))
             larger |= region

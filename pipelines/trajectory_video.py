@@ -368,8 +368,11 @@ class TrajectoryVideoPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         """The image half of the backbone's input, with the motion draft where it is used."""
         config = self.transformer.config
         extra = config.in_channels - 2 * config.out_channels
-        if not use_draft:
+        if not self.knows_drafts:
             return image_condition(image_latent, latent_frames, extra, None, None)
+        if not use_draft:
+            held = self.encode(np.repeat(first[None], tracks.frames, axis=0), None, len(image_latent), image_latent.device)
+            return image_condition(image_latent, latent_frames, extra, held, None)
         draft = motion_draft(first, tracks, level)
         carried = self.encode(draft.frames, None, image_latent.shape[0], image_latent.device)
         state = draft_state_channels(torch.from_numpy(draft.state)[None]).to(carried)

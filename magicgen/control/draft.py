@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from magicgen.control.inpaint import fill_holes
 from magicgen.control.placement import Placement, place
 from magicgen.control.tracks import Level, Tracks
 
@@ -69,13 +70,6 @@ def motion_draft(first_frame: Image, tracks: Tracks, level: Level) -> Draft:
     frames[0] = first_frame
     states[0] = np.where(known.first_masks.any(axis=0), np.uint8(DraftState.CARRIED), np.uint8(DraftState.UNTOUCHED))
     return Draft(frames, states)
-
-
-def fill_holes(image: Image, hole: npt.NDArray[np.bool_]) -> Image:
-    """Fill ``hole`` (H, W) of an image (H, W, 3) uint8 from its surroundings."""
-    if not hole.any() or hole.all():
-        return image.copy()
-    return cv2.inpaint(image, hole.astype(np.uint8), 5, cv2.INPAINT_TELEA)
 
 
 class _Sprite:

@@ -68,8 +68,9 @@ def image_condition(
         image: (B, 1, C, h, w) latent of the first frame.
         frames: F.
         extra_channels: DRAFT_CHANNELS for models that know drafts, 0 for released ones.
-        draft: (B, F, C, h, w) latents of the draft, or None: the frames that CogVideoX leaves at zero stay zero.
-        state: (B, F, DRAFT_CHANNELS, h, w), or None.
+        draft: (B, F, C, h, w) latents of the draft (without a motion draft, models that know drafts get the first frame
+            held still), or None: the frames that CogVideoX leaves at zero stay zero.
+        state: (B, F, DRAFT_CHANNELS, h, w), or None where nothing is known about the draft's pixels.
 
     Returns:
         (B, F, C + extra_channels, h, w); frame 0 always holds the image itself.
@@ -79,7 +80,7 @@ def image_condition(
     latents = torch.cat([image, later], dim=1)
     if extra_channels == 0:
         return latents
-    if state is None or draft is None:
+    if state is None:
         state = image.new_zeros(batch, frames, extra_channels, height, width)
     return torch.cat([latents, state.to(image)], dim=2)
 

@@ -18,6 +18,7 @@ class Checkpoint:
 
     step: int
     networks: dict[str, Any]
+    vae: dict[str, Any]
     optimizers: list[dict[str, Any]]
     ema: dict[str, Any]
 

@@ -176,5 +176,6 @@ def batches(dataset: TrajectoryExamples, options: DataOptions, start: int, stop:
         collate_fn=collate,
         worker_init_fn=start_worker,
         prefetch_factor=4 if options.workers else None,
-        persistent_workers=False,
+        # A fork of a process whose OpenMP threads have run can hang in the child.
+        multiprocessing_context="spawn" if options.workers else None,
     )

@@ -17,6 +17,7 @@ from diffusers.training_utils import EMAModel
 from torch import nn
 
 from magicgen.errors import GenerationFailed
+from magicgen.models import BlockTransformAutoencoder
 from magicgen.models.conditioning import DRAFT_CHANNELS, draft_state_channels, encode_video, image_condition
 from magicgen.models.conditioning import pool_weights, to_signed
 from magicgen.models.positions import rotary_embedding
@@ -58,6 +59,8 @@ class Trainer:
         self.options = options
         self.accelerator = Accelerator(mixed_precision=options.precision, log_with="tensorboard", project_dir=options.out)
         self.vae = networks.vae.to(self.accelerator.device)
+        # Small models carry their autoencoder's tables; a released autoencoder is found again by its name.
+        self.fixed_vae = isinstance(networks.vae, BlockTransformAutoencoder)
         self.scheduler = networks.scheduler
         self.tokenizer = networks.tokenizer
         models = networks.trainable
@@ -89,6 +92,8 @@ class Trainer:
             return False
         checkpoint = load_checkpoint(path, self.accelerator.device)
         self.plain.load_state_dict(checkpoint.networks)
+        if checkpoint.vae:
+            self.vae.load_state_dict(checkpoint.vae)
         for optimizer, state in zip(self.optimizers, checkpoint.optimizers, strict=True):
             optimizer.load_state_dict(state)
         self.ema.load_state_dict(checkpoint.ema)
@@ -135,9 +140,10 @@ class Trainer:
                 group["lr"] = rate * factor
         diffusion, segmentation = self.losses(latents)
         loss = diffusion + options.loss.segmentation * segmentation
-        if not math.isfinite(float(loss)):
+        value = float(loss.detach())
+        if not math.isfinite(value):
             raise GenerationFailed(
-                f"The loss of step {self.step} is {float(loss)} (examples {self.step * options.data.batch_size} and on). "
+                f"The loss of step {self.step} is {value} (examples {self.step * options.data.batch_size} and on). "
                 "The last good checkpoint is kept. Lower the learning rate, or train with precision 'no'."
             )
         self.accelerator.backward(loss)
@@ -149,8 +155,8 @@ class Trainer:
         self.step += 1
         return StepResult(
             self.step,
-            float(diffusion),
-            float(segmentation),
+            float(diffusion.detach()),
+            float(segmentation.detach()),
             options.optimizer.learning_rate * factor,
             time.perf_counter() - started,
         )
@@ -169,9 +175,12 @@ class Trainer:
         config = self.plain.transformer.config
         extra = config.in_channels - 2 * config.out_channels
         keep = batch.keep_draft.to(device)[:, None, None, None, None]
-        with_draft = image_condition(clean[:, :1], clean.shape[1], extra, draft, state)
-        without = image_condition(clean[:, :1], clean.shape[1], extra, None, None)
-        image = torch.where(keep, with_draft, without) if extra == DRAFT_CHANNELS else without
+        if extra == DRAFT_CHANNELS:
+            still = latent(batch.video[:, :1].expand_as(batch.video))
+            held = image_condition(clean[:, :1], clean.shape[1], extra, still, None)
+            image = torch.where(keep, image_condition(clean[:, :1], clean.shape[1], extra, draft, state), held)
+        else:
+            image = image_condition(clean[:, :1], clean.shape[1], extra, None, None)
         condition = latent(batch.map)
         blank = latent(torch.zeros_like(batch.map[:1]))
         condition = torch.where(batch.keep_map.to(device)[:, None, None, None, None], condition, blank)
@@ -198,7 +207,9 @@ class Trainer:
         with self.accelerator.autocast():
             output, mask_latent = self.forward(noisy.latents, noisy.timesteps, latents)
         predicted = recovered_clean(self.scheduler, output.float(), noisy)
-        diffusion = diffusion_loss(predicted, clean, self.channel_weights(clean), latents.region)
+        config = self.plain.transformer.config
+        draft = latents.image[:, :, : config.out_channels] if config.predicts_residual else None
+        diffusion = diffusion_loss(predicted, clean, self.channel_weights(clean), latents.region, draft)
         if mask_latent is None:
             return diffusion, diffusion.new_zeros(())
         return diffusion, segmentation_loss(mask_latent, latents.mask_map)
@@ -242,6 +253,7 @@ class Trainer:
                 Checkpoint(
                     step=self.step,
                     networks=self.plain.state_dict(),
+                    vae=self.vae.state_dict() if self.fixed_vae else {},
                     optimizers=[optimizer.state_dict() for optimizer in self.optimizers],
                     ema=self.ema.state_dict(),
                 ),

@@ -11,6 +11,9 @@ from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler, FlowMatchEu
 
 from magicgen.sampling import Scheduler
 
+# Added to a draft's error so that clips in which nothing moves do not count without bound.
+SMALLEST_DRAFT_ERROR = 0.01
+
 
 @dataclass(frozen=True)
 class NoisyLatents:
@@ -67,18 +70,34 @@ def recovered_clean(scheduler: Scheduler, output: torch.Tensor, noisy: NoisyLate
 
 
 def diffusion_loss(
-    predicted: torch.Tensor, clean: torch.Tensor, channel_weights: torch.Tensor, region_weights: torch.Tensor
+    predicted: torch.Tensor,
+    clean: torch.Tensor,
+    channel_weights: torch.Tensor,
+    region_weights: torch.Tensor,
+    draft: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Weighted mean squared error of the clean latent, ().
+
+    With a draft, every example's error is divided by the error of its draft: 1 means no better than the draft. Clips
+    with rough drafts would drown the others otherwise, and the logarithm of the error (PSNR) is what is judged.
 
     Args:
         predicted, clean: (B, F, C, h, w).
         channel_weights: (F, C) worth of a channel; ones for learned autoencoders.
         region_weights: (B, F, 1, h, w) worth of a place.
+        draft: (B, F, C, h, w) what the network corrects, or None.
     """
     weights = channel_weights[None, :, :, None, None] * region_weights
+    error = _weighted_error(predicted, clean, weights)
+    if draft is not None:
+        error = error / (_weighted_error(draft, clean, weights) + SMALLEST_DRAFT_ERROR)
+    return error.mean()
+
+
+def _weighted_error(predicted: torch.Tensor, clean: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """(B,) mean squared error under weights."""
     error = (predicted.float() - clean.float()).square() * weights
-    return error.sum() / weights.expand_as(error).sum()
+    return error.flatten(1).sum(1) / weights.expand_as(error).flatten(1).sum(1)
 
 
 def segmentation_loss(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

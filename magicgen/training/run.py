@@ -37,6 +37,8 @@ def load_averaged(networks: NetworkSet, run: Path) -> None:
         raise ConfigError(f"start_from: {run} holds no checkpoint; give the 'out' folder of an earlier run.")
     checkpoint = load_checkpoint(path, torch.device("cpu"))
     networks.trainable.load_state_dict(checkpoint.networks)
+    if checkpoint.vae:
+        networks.vae.load_state_dict(checkpoint.vae)
     names = [name for name, _ in networks.trainable.named_parameters()]
     shadows = checkpoint.ema["shadow_params"]
     if len(shadows) == len(names):
@@ -72,7 +74,7 @@ def train(
         rate = (time.perf_counter() - started) / max(result.step - first, 1)
         eta = rate * (options.steps - result.step)
         report(ProgressEvent(f"Training, loss {result.diffusion:.5f}", result.step, options.steps, eta))
-        if result.step % 50 == 0:
+        if result.step % 25 == 0:
             log(f"step {result.step} loss {result.diffusion:.5f} seg {result.segmentation:.4f} {rate:.2f} s/step")
 
     def each_validation(current: Trainer) -> dict[str, float]:

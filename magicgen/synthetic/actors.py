@@ -19,7 +19,9 @@ _ONE = 1 << _SHIFT
 @dataclass(frozen=True)
 class Place:
     """Where an object stands in one frame, in pixels: centre, size (height of a character, longest side of a shape),
-    angle in degrees counter-clockwise as seen; ``yaw`` and ``pose`` matter to characters alone."""
+    angle in degrees counter-clockwise as seen. ``yaw`` and ``pose`` matter to characters alone, ``stretch`` (factors
+    along the object's own axes, before the turn) to shapes.
+    """
 
     x: float
     y: float
@@ -27,6 +29,7 @@ class Place:
     angle: float
     yaw: float = 0.0
     pose: Pose = STILL
+    stretch: tuple[float, float] = (1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class SpriteActor:
 
     def draw(self, place: Place, canvas: Canvas) -> Layer | None:
         """The layer at a place, or None where it lies outside the canvas."""
-        matrix, centre = _turning(place), np.array([place.x, place.y])
+        matrix, centre = np.diag(place.stretch) @ _turning(place), np.array([place.x, place.y])
         corners = np.array([[-0.54, -0.54], [0.54, -0.54], [0.54, 0.54], [-0.54, 0.54]]) @ matrix + centre
         points = [ring @ matrix + centre for ring in self.outline]
         area = canvas.clip(
@@ -89,7 +92,7 @@ class SpriteActor:
         if area is None:
             return None
         x0, y0, x1, y1 = area
-        side = place.size / 0.92
+        side = place.size * max(place.stretch) / 0.92
         level = next((image for image in reversed(self.levels) if image.shape[0] >= side), self.levels[0])
         pixels = level.shape[0]
         # OpenCV's pixel centres lie on integers: half a pixel is taken off on both sides

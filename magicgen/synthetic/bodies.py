@@ -200,6 +200,11 @@ def robot_body(puppet: Puppet, paint: Paint) -> None:
     puppet.patch(0, 5, plate, (40, 52, 70), 0.05, True)
     for side in (-1, 1):
         puppet.patch(0, 5, oval(0.04, 0.042) + f32((side * 0.075, 0.02)), (120, 236, 240), 0.06)
+    if abs(puppet.seen((0, 0, 1))[2]) < 0.4:
+        # in profile the corner of the face plate shows
+        for side in (-1, 1):
+            puppet.patch(side * 58, 8, oval(0.05, 0.075), (40, 52, 70), 0.05, True)
+            puppet.patch(side * 58, 10, oval(0.03, 0.042), (120, 236, 240), 0.06)
     mouth = f32([[-0.06, -0.06], [0.06, -0.06], [0.06, -0.04], [-0.06, -0.04]])
     puppet.patch(0, 5, mouth, (120, 236, 240), 0.06)
     top = around(puppet.head, 0, frame.head_radii[1], 0)

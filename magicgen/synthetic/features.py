@@ -68,13 +68,18 @@ def tufts(puppet: Puppet, paint: Paint) -> None:
     _pair(puppet, 0.55, 0.75, (0.07, 0.1), 0.06, 0.008, shade(paint.main, 0.8), None)
 
 
+def _before(puppet: Puppet, bias: float) -> float:
+    """Depth of what grows out of the face: before the head, or behind it when the character looks away."""
+    return bias if puppet.seen((0, 0, 1))[2] > -0.15 else 0.05
+
+
 def _snout(puppet: Puppet, length: float, radii: Point3, colour: Colour, nose: Colour, nose_size: float) -> None:
     _, ry, rz = puppet.frame.head_radii
     centre = around(puppet.head, 0, -0.32 * ry, rz * 0.78 + length * 0.5)
-    puppet.ball(centre, (radii[0], radii[1], radii[2] + length * 0.5), colour, 0.33)
+    puppet.ball(centre, (radii[0], radii[1], radii[2] + length * 0.5), colour, _before(puppet, 0.33))
     tip = around(centre, 0, radii[1] * 0.45, radii[2] + length * 0.65)
     if puppet.seen((0, 0, 1))[2] > -0.25:
-        puppet.ball(tip, (nose_size, nose_size * 0.75, nose_size * 0.8), nose, 0.38, 0.0, False)
+        puppet.ball(tip, (nose_size, nose_size * 0.75, nose_size * 0.8), nose, _before(puppet, 0.38), 0.0, False)
 
 
 def fox_snout(puppet: Puppet, paint: Paint) -> None:
@@ -123,18 +128,18 @@ def trunk(puppet: Puppet, paint: Paint) -> None:
     radii = (0.07, 0.055, 0.045, 0.035)
     for index in range(3):
         start, end = around(puppet.head, *points[index]), around(puppet.head, *points[index + 1])
-        puppet.limb(start, end, radii[index], radii[index + 1], paint.main, 0.35 + 0.01 * index)
+        puppet.limb(start, end, radii[index], radii[index + 1], paint.main, _before(puppet, 0.35 + 0.01 * index))
 
 
 def beak(puppet: Puppet, paint: Paint) -> None:
     _, ry, rz = puppet.frame.head_radii
     base = around(puppet.head, 0, -0.15 * ry, 0.85 * rz)
-    puppet.limb(base, around(base, 0, -0.06, 0.1), 0.05, 0.012, (240, 164, 52), 0.36)
+    puppet.limb(base, around(base, 0, -0.06, 0.1), 0.05, 0.012, (240, 164, 52), _before(puppet, 0.36))
 
 
 def flat_beak(puppet: Puppet, paint: Paint) -> None:
     _, ry, rz = puppet.frame.head_radii
-    puppet.ball(around(puppet.head, 0, -0.3 * ry, 1.05 * rz), (0.11, 0.04, 0.12), (242, 156, 44), 0.36)
+    puppet.ball(around(puppet.head, 0, -0.3 * ry, 1.05 * rz), (0.11, 0.04, 0.12), (242, 156, 44), _before(puppet, 0.36))
 
 
 def owl_eyes(puppet: Puppet, paint: Paint) -> None:

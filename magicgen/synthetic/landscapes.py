@@ -115,12 +115,28 @@ class Painter:
             for _ in range(40):
                 sx, sy = self.rng.uniform(0, 1), self.rng.uniform(0, horizon)
                 self.disc(sx, sy, self.rng.uniform(0.002, 0.006), (500, 500, 330))
-            self.disc(x, y, 0.06, (560, 520, 330))
-            self.disc(x + 0.02, y - 0.015, 0.05, shade(top, 2.4))
+            self.moon(x, y, 0.07)
         elif self.rng.random() < 0.6:
             self.disc(x, y, 0.06, (255, 226, 120))
         for _ in range(int(self.rng.integers(0, 4))):
             self.cloud(self.rng.uniform(0, 1), self.rng.uniform(0.05, horizon * 0.7), self.rng.uniform(0.03, 0.07))
+
+    def moon(self, x: float, y: float, radius: float) -> None:
+        """A crescent."""
+        turn = np.linspace(0.25 * np.pi, 1.75 * np.pi, 30)
+        outer = np.stack([np.cos(turn), np.sin(turn)], axis=1)
+        inner = np.stack([np.cos(turn) * 0.75 + 0.25, np.sin(turn) * 0.98], axis=1)[::-1]
+        points = f32(np.concatenate([outer, inner])) * f32((radius * self.height / self.width, radius)) + f32((x, y))
+        self.polygon(points, (560, 520, 330))
+
+    def deck(self, top: float) -> None:
+        """A wooden jetty towards the viewer, from height ``top`` to the lower border."""
+        wood = varied(self.rng, (164, 120, 80), 18)
+        self.box(0, top, 1, 1, wood)
+        self.box(0, top, 1, top + 0.02, shade(wood, 1.25))
+        for offset in np.linspace(-1.6, 1.6, 13):
+            near, far = 0.5 + offset, 0.5 + 0.6 * offset
+            self.polygon(f32([[far, top], [far + 0.004, top], [near + 0.008, 1], [near, 1]]), shade(wood, 0.7))
 
     def tufts(self, top: float, colour: Colour, count: int) -> None:
         """Blades of grass, larger towards the viewer."""
@@ -181,7 +197,7 @@ def _water(paint: Painter, top: float, bottom: float) -> None:
 
 
 def sea(paint: Painter) -> None:
-    """Open water, sometimes with an island or a sail."""
+    """Open water behind a jetty, sometimes with an island or a sail."""
     rng = paint.rng
     horizon = rng.uniform(0.3, 0.5)
     paint.sky(horizon)
@@ -194,6 +210,7 @@ def sea(paint: Painter) -> None:
         paint.polygon(
             f32([[x - 0.05, y - 0.01], [x + 0.08, y - 0.01], [x + 0.05, y + 0.03], [x - 0.02, y + 0.03]]), (150, 84, 56)
         )
+    paint.deck(rng.uniform(0.68, 0.8))
 
 
 def beach(paint: Painter) -> None:

@@ -17,6 +17,7 @@ class Motion:
         x, y: (T,) centre in units of the picture's width and height; outside [0, 1] where the object has left.
         scale: (T,) size factor against frame 0.
         angle: (T,) degrees counter-clockwise as seen, 0 on frame 0.
+        stretch: (T, 2) factors along the object's own axes, 1 on frame 0.
         verb: caption word of the motion.
         distance: length of the way in units of the picture's shorter side.
     """
@@ -25,6 +26,7 @@ class Motion:
     y: Doubles
     scale: Doubles
     angle: Doubles
+    stretch: Doubles
     verb: str
     distance: float
 
@@ -137,6 +139,20 @@ PATHS: tuple[tuple[Callable[[np.random.Generator, Wish, Doubles], tuple[Doubles,
 )
 
 
+def _stretch(rng: np.random.Generator, wish: Wish, times: Doubles) -> Doubles:
+    """Shapes sometimes narrow like a card that turns, or grow longer along one axis; characters never."""
+    factors = np.ones((len(times), 2))
+    pick = rng.random()
+    if wish.upright or pick > 0.3:
+        return factors
+    axis = int(rng.integers(2))
+    if pick < 0.15:
+        factors[:, axis] = 1 - rng.uniform(0.4, 0.75) * np.sin(np.pi * times * rng.uniform(0.5, 2)) ** 2
+    else:
+        factors[:, axis] = np.exp(rng.uniform(-0.6, 0.5) * ease(rng, times))
+    return factors
+
+
 def random_motion(rng: np.random.Generator, wish: Wish, times: Doubles) -> Motion:
     """A moving object's path, at ``times`` in [0, 1] with times[0] = 0."""
     shares = np.array([share for _, share in PATHS])
@@ -154,10 +170,12 @@ def random_motion(rng: np.random.Generator, wish: Wish, times: Doubles) -> Motio
         angle = rng.choice([-1.0, 1.0]) * amount * progress
         verb = verb if wish.upright else "turns"
     steps = np.hypot(np.diff(x) * max(wish.aspect, 1), np.diff(y) / min(wish.aspect, 1))
-    return Motion(x, y, scale, angle - angle[0], verb, float(steps.sum()))
+    return Motion(x, y, scale, angle - angle[0], _stretch(rng, wish, times), verb, float(steps.sum()))
 
 
 def standing(start: tuple[float, float], times: Doubles) -> Motion:
     """An object that keeps its place."""
     still = np.zeros_like(times)
-    return Motion(still + start[0], still + start[1], np.ones_like(times), still, "stands", 0.0)
+    return Motion(
+        still + start[0], still + start[1], np.ones_like(times), still, np.ones((len(times), 2)), "stands", 0.0
+    )

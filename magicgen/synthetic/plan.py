@@ -98,13 +98,17 @@ class ScenePlan:
     gain: Doubles
 
 
+def place_words(place: str, time: str) -> str:
+    """``in the meadow at night``."""
+    joint = {"beach": "at", "sea": "at", "mountains": "near", "castle": "near"}.get(place, "in")
+    return f"{joint} the {place} {'at' if time == 'night' else 'in the'} {time}"
+
+
 def _background(rng: np.random.Generator, settings: SceneSettings, storybook: bool, margin: float) -> Background:
     height, width = round(settings.height * (1 + 2 * margin)), round(settings.width * (1 + 2 * margin))
     if storybook or rng.random() < 0.15:
         place, time = str(rng.choice(list(PLACES))), str(rng.choice(list(TIMES), p=[0.5, 0.15, 0.15, 0.2]))
-        joint = {"beach": "at", "sea": "at", "mountains": "near", "castle": "near"}.get(place, "in")
-        words = f"{joint} the {place} at {time}" if time == "night" else f"{joint} the {place} in the {time}"
-        return Background(draw_place(rng, height, width, place, time), margin, words)
+        return Background(draw_place(rng, height, width, place, time), margin, place_words(place, time))
     name, image = random_texture(rng, height, width, settings.photo_backgrounds, settings.held_out)
     return Background(image, margin, f"in front of a {name} background")
 
@@ -212,6 +216,7 @@ def _places(
             float(motion.angle[i]),
             float(views[i]),
             poses[i],
+            (float(motion.stretch[i, 0]), float(motion.stretch[i, 1])),
         )
         for i in range(settings.frames)
     )

@@ -79,7 +79,9 @@ class _Frame:
 
 def _visible(layers: list[Layer | None], canvas: Canvas) -> Bools:
     """(N, H, W) bool: masks without what nearer objects cover."""
-    masks = np.stack([silhouette(layer, canvas) for layer in layers])
+    masks = np.zeros((len(layers), canvas.height, canvas.width), np.bool_)
+    for index, layer in enumerate(layers):
+        masks[index] = silhouette(layer, canvas)
     covered = np.zeros(masks.shape[1:], np.bool_)
     for index in range(len(masks) - 1, -1, -1):
         whole = masks[index].copy()
@@ -141,8 +143,9 @@ def render_scene(plan: ScenePlan) -> SceneClip:
     """Draw every frame of a plan."""
     frames = [_render(plan, index) for index in range(plan.settings.frames)]
     masks = np.stack([frame.masks for frame in frames], axis=1)
-    angles = f32([[place.angle for place in item.places] for item in plan.objects])
-    yaws = f32([[place.yaw if item.design else np.nan for place in item.places] for item in plan.objects])
+    size = (len(plan.objects), plan.settings.frames)
+    angles = f32([[place.angle for place in item.places] for item in plan.objects]).reshape(size)
+    yaws = f32([[place.yaw if item.design else np.nan for place in item.places] for item in plan.objects]).reshape(size)
     return SceneClip(
         video=np.stack([frame.video for frame in frames]),
         tracks=Tracks(_names(plan), masks[:, 0].copy(), boxes_from_masks(masks), masks, angles),

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-from magicgen.synthetic.actors import Actor, CharacterActor, Place, SpriteActor
+from magicgen.synthetic.actors import Actor, Canvas, CharacterActor, Place, SpriteActor
 from magicgen.synthetic.characters import Design, random_design
 from magicgen.synthetic.colours import Images, nearest_name, random_colour
-from magicgen.synthetic.compose import DropShadow, GroundShadow, NoShadow, Shadow
+from magicgen.synthetic.compose import DropShadow, GroundShadow, NoShadow, Shadow, blend
 from magicgen.synthetic.landscapes import PLACES, TIMES, draw_place
 from magicgen.synthetic.motion import Doubles, Motion, Wish, random_motion, standing
 from magicgen.synthetic.poses import Action, posed, walking
@@ -27,6 +28,7 @@ class SceneSettings:
         characters, cutouts: shares of the objects; the rest are textured shapes.
         storybook: share of scenes that show a drawn place with characters alone.
         photo_backgrounds: share of the other scenes' backgrounds that are parts of photos.
+        furniture: share of those backgrounds with still things in front of them that are no tracked objects.
         camera: a moving camera. shadows: shadows under the objects. light: exposure that drifts over the clip.
         still: an object that stands still. leaving: an object that leaves the picture (some return).
         spinning: an object that turns in the plane. turning: a character that turns around. scaling: one that comes
@@ -44,6 +46,7 @@ class SceneSettings:
     cutouts: float = 0.25
     storybook: float = 0.3
     photo_backgrounds: float = 0.4
+    furniture: float = 0.35
     camera: float = 0.25
     shadows: float = 0.6
     light: float = 0.25
@@ -104,12 +107,36 @@ def place_words(place: str, time: str) -> str:
     return f"{joint} the {place} {'at' if time == 'night' else 'in the'} {time}"
 
 
+def furnished(rng: np.random.Generator, image: Images, held_out: bool) -> Images:
+    """The picture with a few textured shapes and characters painted into it, which stay where they are."""
+    height, width = image.shape[:2]
+    short, canvas = min(height, width), Canvas(height, width, 0)
+    picture = image.astype(np.float32)
+    for _ in range(int(rng.integers(1, 6))):
+        x, y, size = rng.uniform(0, width), rng.uniform(0, height), short * rng.uniform(0.15, 0.5)
+        actor: Actor
+        if rng.random() < 0.3:
+            actor, angle = CharacterActor(random_design(rng, held_out)), 0.0
+        else:
+            side = int(np.clip(size * 1.2, 24, 256))
+            outline = cutout(rng) if rng.random() < 0.4 else OUTLINES[str(rng.choice(list(OUTLINES)))](rng)
+            texture = random_texture(rng, side, side, 0.4, held_out)[1]
+            actor, angle = SpriteActor(sprite(rng, outline, texture, None), outline), rng.uniform(0, 360)
+        place = Place(x, y, size, angle, float(rng.choice([0.0, 40.0, -40.0, 90.0, -90.0, 180.0])))
+        layer = actor.draw(place, canvas)
+        if layer is not None:
+            blend(picture, layer)
+    return cv2.convertScaleAbs(picture)
+
+
 def _background(rng: np.random.Generator, settings: SceneSettings, storybook: bool, margin: float) -> Background:
     height, width = round(settings.height * (1 + 2 * margin)), round(settings.width * (1 + 2 * margin))
     if storybook or rng.random() < 0.15:
         place, time = str(rng.choice(list(PLACES))), str(rng.choice(list(TIMES), p=[0.5, 0.15, 0.15, 0.2]))
         return Background(draw_place(rng, height, width, place, time), margin, place_words(place, time))
     name, image = random_texture(rng, height, width, settings.photo_backgrounds, settings.held_out)
+    if rng.random() < settings.furniture:
+        image = furnished(rng, image, settings.held_out)
     return Background(image, margin, f"in front of a {name} background")
 
 

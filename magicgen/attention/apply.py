@@ -223,6 +223,7 @@ class ModelCall:
     """What a hook learns from the arguments of a forward."""
 
     grid: TokenGrid
+    batch: int
     device: torch.device
     dtype: torch.dtype
     raw_timestep: Any
@@ -251,4 +252,4 @@ class CallReader:
         latents, text = given["hidden_states"], given["encoder_hidden_states"]
         frames, _, height, width = latents.shape[1:]
         grid = TokenGrid(text.shape[1], -(-frames // self._patch_frames), height // self._patch, width // self._patch)
-        return ModelCall(grid, latents.device, latents.dtype, given["timestep"])
+        return ModelCall(grid, latents.shape[0], latents.device, latents.dtype, given["timestep"])

@@ -1,9 +1,9 @@
 """Bands as contiguous slices of keys and values: no gather, any device.
 
 Measured on two x86 cores in fp32, PyTorch's CPU kernel reaches its full speed from 768 queries a call and 85 % of it
-from 192, so tiles at both ends of a band, which share their window, are one long call. The text keys are brought to each
-window instead of each window to the text: windows only move to the right, so the rows just before a window are no longer
-needed and take a copy of the text.
+from 192, so tiles at both ends of a band, which share their window, are one long call. The text keys are brought to
+each window instead of each window to the text: windows only move to the right, so the rows just before a window are no
+longer needed and take a copy of the text.
 """
 
 import torch

@@ -1,0 +1,5 @@
+"""``python -m magicgen``."""
+
+from magicgen.cli import main
+
+main()

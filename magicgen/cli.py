@@ -1,0 +1,79 @@
+"""``magicgen``: the command line. Exit codes: 0 done, 1 failed, 2 wrong input or usage, 130 interrupted."""
+
+import logging
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from magicgen import __version__
+from magicgen.commands.animate import animate
+from magicgen.commands.batch import batch
+from magicgen.commands.bench import bench
+from magicgen.commands.models import convert, download
+from magicgen.commands.train import train
+from magicgen.errors import MagicGenError
+from magicgen.progress import Cancelled
+
+INTERRUPTED = 130
+TERMINATED = 143
+
+app = typer.Typer(
+    help="A diffusion transformer steered by what you draw.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(animate)
+app.command()(batch)
+app.command()(train)
+app.command()(convert)
+app.command()(download)
+app.add_typer(bench, name="bench")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version)
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more to standard error.")] = False,
+) -> None:
+    """Settings of every command."""
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
+    logging.addLevelName(logging.WARNING, "warning")
+    logging.addLevelName(logging.INFO, "info")
+    logging.addLevelName(logging.ERROR, "error")
+
+
+def main() -> NoReturn:
+    """The entry point: runs a command and turns errors that a person can mend into a message and an exit code."""
+    # The default action of SIGTERM would leave temporary files behind; as an exception it lets them be removed.
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app(prog_name="magicgen")
+    except MagicGenError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except (Cancelled, KeyboardInterrupt):
+        sys.exit(INTERRUPTED)
+    sys.exit(0)
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(TERMINATED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""``magicgen convert`` and ``magicgen download``: weights into folders that can be loaded."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from magicgen.commands.output import as_json, note, results, size, table
+
+if TYPE_CHECKING:
+    from magicgen.weights.convert import Converted
+
+Source = Annotated[Path, typer.Argument(help="A released MagicMotion .pt (or .safetensors).", show_default=False)]
+Out = Annotated[Path, typer.Option(help="The folder to make.", show_default=False)]
+Base = Annotated[
+    Path | None, typer.Option(help="config.json of the transformer that it steers; by default CogVideoX-5b-I2V's.")
+]
+ModelName = Annotated[str, typer.Argument(help="magicmotion-5b, or a Hub id like OWNER/NAME.", show_default=False)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="List files and sizes; fetch nothing.")]
+Json = Annotated[bool, typer.Option("--json", help="Results as JSON.")]
+
+
+def convert(source: Source, out: Out, base: Base = None, json: Json = False) -> None:
+    """Turn a released checkpoint into a safetensors folder. Strict: every key that does not fit is named."""
+    from magicgen.weights.convert import convert as run_conversion
+    from magicgen.weights.sources import read_json
+
+    config = None if base is None else read_json(base)
+    note(f"converting {source}")
+    _tell(run_conversion(source, out, config), json)
+
+
+def download(model: ModelName, dry_run: DryRun = False, json: Json = False) -> None:
+    """Fetch a model from the Hugging Face Hub (and convert released checkpoints); lists files and sizes first."""
+    from magicgen.progress import TerminalProgress
+    from magicgen.weights.hub import download as fetch
+    from magicgen.weights.hub import list_files
+
+    files = list_files(model)
+    rows = [("file", "size"), *((f"{f.repo}/{f.path}", "?" if f.bytes is None else size(f.bytes)) for f in files)]
+    total = sum(file.bytes or 0 for file in files)
+    if dry_run:
+        if json:
+            as_json({"model": model, "bytes": total, "files": [vars(file) for file in files]})
+        else:
+            print(table([*rows, ("in all", size(total))]))
+        return
+    note(table([*rows, ("in all", size(total))]))
+    with TerminalProgress() as report:
+        folder = fetch(model, _convert_one, report)
+    if json:
+        as_json({"model": model, "folder": folder})
+    else:
+        results([folder])
+
+
+def _convert_one(source: Path, out: Path) -> Any:
+    from magicgen.weights.convert import convert as run_conversion
+
+    return run_conversion(source, out)
+
+
+def _tell(converted: "Converted", json: bool) -> None:
+    kind = type(converted.kind).__name__.lower()
+    if json:
+        as_json(
+            {
+                "folder": converted.folder,
+                "kind": kind,
+                "tensors": converted.tensors,
+                "parameters": converted.parameters,
+            }
+        )
+        return
+    note(f"{kind}: {converted.tensors} tensors, {converted.parameters / 1e6:.1f} M numbers")
+    results([converted.folder])

@@ -1,0 +1,29 @@
+"""``magicgen train``: one run from a configuration."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from magicgen.commands.output import note, results
+
+Config = Annotated[Path, typer.Argument(help="A YAML file such as those in configs/.", show_default=False)]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a key: --set data.frames=17.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in 'out'.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the configuration and print it; train nothing.")]
+
+
+def train(config: Config, overrides: Overrides = None, resume: Resume = False, dry_run: DryRun = False) -> None:
+    """Train the networks of a configuration; a stopped run goes on with --resume."""
+    from magicgen.config import load_config
+    from magicgen.training.options import TrainingOptions
+
+    options = load_config(config, TrainingOptions, overrides or ())
+    if dry_run:
+        print(options.model_dump_json(indent=2))
+        return
+    from magicgen.progress import TerminalProgress
+    from magicgen.training.run import train as run_training
+
+    with TerminalProgress() as report:
+        results([run_training(options, resume=resume, report=report, log=note)])

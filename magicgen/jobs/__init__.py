@@ -1,0 +1,1 @@
+"""Whole pieces of work with plain arguments, shared by the command line, batches and the app."""

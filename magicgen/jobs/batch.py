@@ -1,0 +1,227 @@
+"""Many jobs from one file: csv, jsonl or yaml. A broken job is recorded and skipped, a finished one can be skipped."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any, Literal
+
+from magicgen.config import check_config, read_yaml
+from magicgen.errors import ConfigError, MagicGenError
+from magicgen.jobs.animate import AnimateSettings, Prepared, Result, load, load_key, prepare, run
+from magicgen.jobs.inputs import SegmentPicture
+from magicgen.media import write_json
+from magicgen.progress import CancelToken, Report, silent
+
+# The columns of MagicMotion's demo files, and what they are called here.
+MAGICMOTION_COLUMNS = {
+    "validation_prompt": "prompt",
+    "validation_images": "image",
+    "validation_trajectory_maps": "trajectory",
+    "output_path": "out",
+    "controlnet_weights": "control_weight",
+    "seed": "seed",
+}
+REPORT_NAME = "batch.json"
+
+
+class AnimateJob(AnimateSettings):
+    """One line of a batch file: paths relative to that file, the output relative to the batch's output folder."""
+
+    kind: Literal["animate"] = "animate"
+    image: Path
+    trajectory: Path
+    out: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: ``done``, ``skipped`` (finished before) or ``failed``, with its file or its error."""
+
+    number: int
+    status: Literal["done", "skipped", "failed"]
+    out: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class BatchItem:
+    """A job of the file, or why it is none. ``number`` counts from 1."""
+
+    number: int
+    job: AnimateJob | None
+    error: str | None = None
+
+
+def read_batch(path: Path, overrides: dict[str, Any]) -> list[BatchItem]:
+    """The jobs of a file, in order.
+
+    Args:
+        path: ``.csv`` (MagicMotion's columns, or the names of :class:`AnimateJob`), ``.jsonl`` or ``.yaml`` (a list).
+        overrides: settings that a job gets where it does not have them itself.
+
+    Raises:
+        ConfigError: the file cannot be read, holds no job, or two jobs write to the same output.
+    """
+    rows = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".yaml": _yaml_rows, ".yml": _yaml_rows}
+    if path.suffix.lower() not in rows:
+        raise ConfigError(f"{path}: expected a batch file that ends in .csv, .jsonl or .yaml.")
+    items = [_item(number, row, path, overrides) for number, row in enumerate(rows[path.suffix.lower()](path), start=1)]
+    if not items:
+        raise ConfigError(f"{path} holds no job.")
+    seen: dict[Path, int] = {}
+    for item in items:
+        if item.job is not None and item.job.out in seen:
+            raise ConfigError(f"{path}: jobs {seen[item.job.out]} and {item.number} both write {item.job.out}.")
+        if item.job is not None:
+            seen[item.job.out] = item.number
+    return items
+
+
+def prepare_item(item: BatchItem, batch: Path, out: Path, segment: SegmentPicture | None) -> Prepared:
+    """Check one job.
+
+    Raises:
+        MagicGenError: what is wrong with it.
+    """
+    if item.job is None:
+        raise ConfigError(item.error or "not a job")
+    target = out / item.job.out
+    target.parent.mkdir(parents=True, exist_ok=True)
+    names = AnimateSettings.model_fields.keys()
+    settings = AnimateSettings.model_validate({name: getattr(item.job, name) for name in names})
+    return prepare(batch.parent / item.job.image, batch.parent / item.job.trajectory, target, settings, segment)
+
+
+def run_batch(
+    items: list[BatchItem],
+    batch: Path,
+    out: Path,
+    *,
+    resume: bool,
+    segment: SegmentPicture | None = None,
+    report: Report = silent,
+    told: Callable[[Outcome], None] = lambda outcome: None,
+    cancel: CancelToken | None = None,
+) -> list[Outcome]:
+    """Run jobs one after the other; a model is loaded once for neighbours that share it.
+
+    Args:
+        items: from :func:`read_batch`.
+        batch: that file.
+        out: the folder for all results and the report ``batch.json``.
+        resume: skip jobs whose video and sidecar are there.
+        segment: makes masks of objects that were drawn as boxes.
+        told: hears of every outcome at once.
+        cancel: stops between and inside jobs.
+    """
+    outcomes: list[Outcome] = []
+    loaded: tuple[tuple[object, ...], Any] | None = None
+    for item in items:
+        if resume and item.job is not None and _finished(out / item.job.out):
+            outcome = Outcome(item.number, "skipped", str(out / item.job.out))
+        else:
+            try:
+                prepared = prepare_item(item, batch, out, segment)
+                key = load_key(prepared)
+                if loaded is None or loaded[0] != key:
+                    loaded = None  # let go of the old model before the new one comes
+                    loaded = (key, load(prepared))
+                result: Result = run(prepared, loaded[1], report=report, cancel=cancel)
+                outcome = Outcome(item.number, "done", str(result.video))
+            except MagicGenError as error:
+                outcome = Outcome(item.number, "failed", _name(item, out), str(error))
+        outcomes.append(outcome)
+        told(outcome)
+        write_json(out / REPORT_NAME, {"batch": str(batch), "jobs": [asdict(each) for each in outcomes]})
+    return outcomes
+
+
+def _item(number: int, row: Any, path: Path, overrides: dict[str, Any]) -> BatchItem:
+    if isinstance(row, str):  # why the line could not be read
+        return BatchItem(number, None, row)
+    try:
+        values = {**overrides, **row} if isinstance(row, dict) else row
+        job = check_config(values, AnimateJob, source=f"{path}, job {number}")
+        if job.out.is_absolute() or ".." in job.out.parts:
+            raise ConfigError(f"{path}, job {number}: out: expected a path inside the output folder; got {job.out}.")
+        return BatchItem(number, job)
+    except ConfigError as error:
+        return BatchItem(number, None, str(error))
+
+
+def _finished(video: Path) -> bool:
+    return video.is_file() and video.with_suffix(".json").is_file()
+
+
+def _name(item: BatchItem, out: Path) -> str | None:
+    return None if item.job is None else str(out / item.job.out)
+
+
+def _csv_rows(path: Path) -> Iterator[dict[str, Any] | str]:
+    reader = csv.DictReader(StringIO(_text(path)), strict=True)
+    try:
+        if not reader.fieldnames:
+            return
+        for row in reader:
+            if None in row or None in row.values():
+                yield f"{path}, line {reader.line_num}: expected {len(reader.fieldnames)} columns as in the first."
+                continue
+            filled = {name.strip(): (value or "").strip() for name, value in row.items()}
+            yield {
+                MAGICMOTION_COLUMNS.get(name, name): _csv_value(MAGICMOTION_COLUMNS.get(name, name), value)
+                for name, value in filled.items()
+                if value
+            }
+    except csv.Error as error:
+        raise ConfigError(f"{path}, line {reader.line_num}: not valid CSV ({error}).") from None
+
+
+def _csv_value(name: str, value: str) -> Any:
+    """CSV knows text only: numbers and lists of other columns than those of words and paths are read as JSON."""
+    if name in (
+        "prompt",
+        "negative_prompt",
+        "image",
+        "trajectory",
+        "out",
+        "model",
+        "level",
+        "attention",
+        "kind",
+        "device",
+    ):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _jsonl_rows(path: Path) -> Iterator[dict[str, Any] | str]:
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        if line.strip():
+            try:
+                yield json.loads(line)
+            except (ValueError, RecursionError) as error:
+                yield f"{path}, line {number}: not valid JSON ({error})."
+
+
+def _yaml_rows(path: Path) -> Iterator[Any]:
+    values, _ = read_yaml(path)
+    if not isinstance(values, list):
+        raise ConfigError(f"{path}: expected a list of jobs.")
+    yield from values
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(f"There is no batch file {path}. Check the path.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text.") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}).") from None

@@ -1,0 +1,31 @@
+"""Fixtures that several test files share."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli_runner import Run
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run ``magicgen ARGUMENTS`` in this process."""
+    from magicgen.cli import main
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["magicgen", *(str(argument) for argument in arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        captured = capfd.readouterr()
+        return int(stopped.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder of the real classes at toy size; see ``tests.tiny_folders``."""
+    from tests.tiny_folders import save_small_model
+
+    return save_small_model(tmp_path_factory.mktemp("model") / "small")

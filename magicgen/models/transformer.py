@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import CogVideoXTransformer3DModel
+from diffusers import CogVideoXTransformer3DModel, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
 from diffusers.utils import apply_lora_scale
 
 from magicgen.errors import MagicGenError
+
+# diffusers loads a component through the base class that it finds in the component's own module.
+__all__ = ["ControlWeight", "ModelMixin", "VideoTransformer", "VideoTransformerOutput"]
 
 ControlWeight = float | Sequence[float] | torch.Tensor
 

@@ -28,6 +28,9 @@ _GROUND = 24
 _MOST_OBJECTS = 48
 _SAME_COLOUR = 13.0
 _NEAR_COLOUR = 24.0
+_LIKE_COLOUR = 26.0
+# An outline that explains less than this of the pixels in its colour is a guess.
+_LEAST_MATCH = 0.35
 _MAP_FPS = 8.0
 
 
@@ -101,7 +104,8 @@ def decode_map(frames: UInt8) -> tuple[Tracks, Level]:
 def _box_track(labels: Labels, value: int, first: Bools, half: int) -> npt.NDArray[np.float32]:
     height, width = first.shape
     start = boxes_from_masks(first[None])[0].astype(np.float64) * np.array([width, height, width, height])
-    outlines = [find_outline(frame, value, half) for frame in labels[1:]]
+    fitted = [find_outline(frame, value, half) for frame in labels[1:]]
+    outlines = [outline if outline is not None and outline.match >= _LEAST_MATCH else None for outline in fitted]
     return complete_boxes(start, outlines, (height, width), half)
 
 
@@ -156,7 +160,7 @@ def _near(pixels: UInt8, colour: Colours, distance: float) -> Bools:
 
 
 def _without_edge_colours(found: list[tuple[Colours, int]], smooth: UInt8) -> list[tuple[Colours, int]]:
-    """Drop colours that are only the blurred edge of a larger region: thin strips along it."""
+    """Drop colours that are only the blurred edge of a larger region: strips along it, thin or of nearly its colour."""
     kept: list[tuple[Colours, int]] = []
     width = 3 if min(smooth.shape[:2]) < 320 else 5
     larger = np.zeros(smooth.shape[:2], np.uint8)
@@ -164,7 +168,9 @@ def _without_edge_colours(found: list[tuple[Colours, int]], smooth: UInt8) -> li
         region = _near(smooth, colour, _SAME_COLOUR)
         beside = region & (cv2.dilate(larger, np.ones((7, 7), np.uint8)) > 0)
         core = cv2.erode(region.astype(np.uint8), np.ones((width, width), np.uint8))
-        if np.count_nonzero(beside) < 0.5 * np.count_nonzero(region) or np.count_nonzero(core) >= 4:
+        like = any(np.linalg.norm(colour - other) < _LIKE_COLOUR and size < 0.1 * area for other, area in kept)
+        edge = np.count_nonzero(core) < 4 or (like and _palette_distance(colour)[1] > 5)
+        if np.count_nonzero(beside) < 0.5 * np.count_nonzero(region) or not edge:
             kept.append((colour, size))
             larger |= region
     return kept
@@ -219,9 +225,15 @@ def _may_be_blurred(brightest: Colours, pixels: Colours, colour: Colours) -> boo
 
 def _palette_order(found: tuple[Colours, int]) -> tuple[int, int]:
     colour, size = found
+    nearest, distance = _palette_distance(colour)
+    return (nearest, 0) if distance < 12 else (_MOST_OBJECTS, -size)
+
+
+def _palette_distance(colour: Colours) -> tuple[int, float]:
+    """The nearest colour of the public palette and how far it is."""
     distances = [float(np.linalg.norm(colour - np.array(map_colour(index)))) for index in range(21)]
     nearest = int(np.argmin(distances))
-    return (nearest, 0) if distances[nearest] < 12 else (_MOST_OBJECTS, -size)
+    return nearest, distances[nearest]
 
 
 def _label(frame: UInt8, colours: Colours) -> Labels:

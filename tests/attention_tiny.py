@@ -66,4 +66,5 @@ def mixed_plan(layers: int = LAYERS, grid: TokenGrid = GRID) -> SparsePlan:
 
 def relative(a: torch.Tensor, b: torch.Tensor) -> float:
     """|a - b| / |b|."""
-    return float((a.float() - b.float()).norm() / b.float().norm())
+    a, b = a.detach().float(), b.detach().float()
+    return float((a - b).norm() / b.norm())

@@ -20,7 +20,7 @@ from magicgen.attention.solve import Options, paper_rule, solve_budget, solve_er
 from magicgen.attention.tokens import TokenGrid
 from magicgen.errors import PlanError
 
-GRID = TokenGrid(16, 5, 10, 14)
+GRID = TokenGrid(16, 4, 8, 10)
 PHASES = (Phase("early", 1.0, 0.85), Phase("rest", 0.85, 0.0))
 
 
@@ -203,7 +203,7 @@ def test_speedup_beyond_the_limit_is_refused() -> None:
             generation,
             Speedup(50.0),
             model_id="random",
-            settings=quick(clock=time.process_time),
+            settings=quick(clock=FakeClock()),
         )
 
 

@@ -17,7 +17,7 @@ from torch import nn
 from magicgen.attention.anchor import pick_columns, picked_mask
 from magicgen.attention.apply import CallReader, attention_layers
 from magicgen.attention.candidates import Candidate, StripeShare, resolve_stripe
-from magicgen.attention.execute import attend, build_program
+from magicgen.attention.execute import attend, build_program, compute_dtype
 from magicgen.attention.kernels.dense import sdpa
 from magicgen.attention.patterns import (
     Anchor,
@@ -198,12 +198,14 @@ class _Listener:
         if not self._listening:
             return dense
         start = self._clock()
+        self.found.dtype, self.found.device = compute_dtype(q), q.device
         if not torch.isfinite(dense).all():
             raise PlanError(
                 f"calibration: layer {layer} of {self.name} produced values that are not numbers; check the weights, "
                 "or run in float32 or bfloat16"
             )
-        with torch.no_grad():
+        # Errors far below bfloat16's rounding are compared: nothing here may be cast down.
+        with torch.no_grad(), torch.autocast(q.device.type, enabled=False):
             chosen = self._score(layer, q.detach(), k.detach(), v.detach())
         self.seconds += self._clock() - start
         return _flow(dense, q, k, v, chosen, self.found.grid) if any(spec is not None for spec in chosen) else dense
@@ -212,7 +214,6 @@ class _Listener:
         """Adds this call's errors; returns the specs that flow on (None: dense)."""
         grid = self.found.grid
         assert grid is not None
-        self.found.dtype, self.found.device = q.dtype, q.device
         candidates = self._candidates(grid, q.device)
         stream, gate = self._stream.pop(layer)
         weight = _projection(self.attentions[layer]) * gate.float().mean(0).flatten()[None]  # [H*D, C]

@@ -88,6 +88,8 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, program: LayerProg
     if program.is_dense:
         return program.dense(q, k, v)
     grid = program.grid
+    dtype = compute_dtype(q)
+    q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
     if q.shape[1] != len(program.specs) or q.shape[2] != grid.total:
         raise PlanError(
             f"attention got {q.shape[1]} heads and {q.shape[2]} tokens; the plan is for {len(program.specs)} heads and "
@@ -100,6 +102,12 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, program: LayerProg
     for run in program.runs:
         run(q, k, v, out)
     return out
+
+
+def compute_dtype(q: torch.Tensor) -> torch.dtype:
+    """The dtype that attention runs in: autocast's where it is on, since that is what it does to plain attention."""
+    kind = q.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else q.dtype
 
 
 def _bind(

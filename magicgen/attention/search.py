@@ -167,6 +167,7 @@ class _Task:
             for (phase, layer, head), scores in sorted(part.scores.items())
         ]
         self.options = [self._options(head) for head in self.heads]
+        self._fit_costs_to_the_run()
         self.dense_seconds = sum(option.costs[0] * option.calls for option in self.options)
         self.trials: list[tuple[float, float, float]] = []
 
@@ -192,10 +193,17 @@ class _Task:
             return Options((0.0,), (costs[0],), calls)
         return Options((0.0, *errors[1:]), tuple(costs), calls)
 
+    def _fit_costs_to_the_run(self) -> None:
+        """Attention cannot take longer than the run it is part of; where timing says so, all costs shrink alike."""
+        total = sum(option.costs[0] * option.calls for option in self.options)
+        if total > self.run_seconds:
+            scale = self.run_seconds / total
+            self.options = [replace(o, costs=tuple(cost * scale for cost in o.costs)) for o in self.options]
+
     @property
     def attention_share(self) -> float:
         """Attention's share of the dense run."""
-        return min(1.0, self.dense_seconds / self.run_seconds)
+        return self.dense_seconds / self.run_seconds
 
     def solve(self, began: float) -> SearchResult:
         """The plan for the goal, measured."""
@@ -225,7 +233,9 @@ class _Task:
 
     def _for_psnr(self, decibels: float) -> SparsePlan:
         """Predicted error and decibels are linked by a measured offset: PSNR = offset - 10 log10(error)."""
-        worst = total_error(self.options, solve_budget(self.options, 0.35 * self.dense_seconds))
+        least = sum(min(option.costs) * option.calls for option in self.options)
+        start = solve_budget(self.options, max(0.35 * self.dense_seconds, 1.0001 * least))
+        worst = total_error(self.options, start)
         allowed, best, refused = worst, None, float("inf")
         for _ in range(self.settings.trials):
             chosen = solve_error(self.options, allowed)

@@ -36,15 +36,15 @@ class Place:
 class Layer:
     """A drawn object, cut to its bounding box with corner (x0, y0), which may lie outside the picture.
 
-    ``rgba``: (h, w, 4) float32, premultiplied RGB in [0, 255] and alpha in [0, 1]. ``strokes``: closed outlines in
-    painter's order, int32 fixed point with 4 binary digits in picture coordinates; each group is filled, then
-    inked, in a sketch.
-    ``keypoints``: (K, 2) float32 pixels and (K,) front-facing flags, or None.
+    ``rgb``: (h, w, 3) float32 in [0, 255], premultiplied with ``alpha``: (h, w) float32 in [0, 1]. ``strokes``: closed
+    outlines in painter's order, int32 fixed point with 4 binary digits in picture coordinates; each group is filled, then
+    inked, in a sketch. ``keypoints``: (K, 3) float32 pixel x, y and whether it faces the viewer, or None.
     """
 
     x0: int
     y0: int
-    rgba: Floats
+    rgb: Floats
+    alpha: Floats
     strokes: list[list[npt.NDArray[np.int32]]]
     keypoints: Floats | None = None
 
@@ -101,7 +101,7 @@ class SpriteActor:
         affine = np.column_stack([linear, offset])
         rgba = cv2.warpAffine(level, affine, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR)
         strokes = [np.round((ring - 0.5) * _ONE).astype(np.int32) for ring in points]
-        return Layer(x0, y0, rgba, [strokes])
+        return Layer(x0, y0, cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB), cv2.extractChannel(rgba, 3), [strokes])
 
 
 class CharacterActor:
@@ -136,21 +136,20 @@ class CharacterActor:
             if part.inked or np.ptp(body[start:stop], axis=0).min() > 4:
                 strokes.append([coarse[start:stop]])
             start = stop
-        rgba = cv2.resize(image, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA).astype(np.float32)
-        rgba[..., 3] *= np.float32(1 / 255)
-        self._light(rgba, place, x0, y0)
-        return Layer(x0, y0, rgba, strokes, self._keypoints(points, puppet.view, place.yaw))
+        small = cv2.resize(image, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
+        gain = cv2.cvtColor(self._light(place, (x0, y0, x1, y1)), cv2.COLOR_GRAY2RGB)
+        rgb = cv2.multiply(cv2.cvtColor(small, cv2.COLOR_RGBA2RGB), gain, dtype=cv2.CV_32F)
+        alpha = cv2.extractChannel(small, 3) * np.float32(1 / 255)
+        return Layer(x0, y0, rgb, alpha, strokes, self._keypoints(points, puppet.view))
 
-    def _light(self, rgba: Floats, place: Place, x0: int, y0: int) -> None:
-        """A soft gradient over the body: brighter towards the light."""
-        x = (np.arange(rgba.shape[1], dtype=np.float32) + x0 - place.x) * np.float32(self.light[0] / place.size)
-        y = (np.arange(rgba.shape[0], dtype=np.float32) + y0 - place.y) * np.float32(self.light[1] / place.size)
-        gain = np.clip(1 + x[None, :] + y[:, None], 0.7, 1.0 + 0.25)
-        rgba[..., :3] *= gain[..., None]
-        np.minimum(rgba[..., :3], 255 * rgba[..., 3:], out=rgba[..., :3])
+    def _light(self, place: Place, area: tuple[int, int, int, int]) -> Floats:
+        """A soft gradient over the body, brightest towards the light; at most 1, which keeps colours premultiplied."""
+        x = (np.arange(area[0], area[2]) - place.x) * (self.light[0] / place.size)
+        y = (np.arange(area[1], area[3]) - place.y) * (self.light[1] / place.size)
+        return np.clip(np.add.outer(y.astype(np.float32), x.astype(np.float32)) + np.float32(0.97), 0.7, 1.0)
 
     @staticmethod
-    def _keypoints(points: Doubles, view: Floats, yaw: float) -> Floats:
+    def _keypoints(points: Doubles, view: Floats) -> Floats:
         count = len(KEYPOINT_NAMES)
         facing = np.ones((count, 1))
         facing[:3] = view[:3, 2:] > 0

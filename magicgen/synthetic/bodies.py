@@ -61,7 +61,7 @@ def face(puppet: Puppet, eye: float = 0.032, spread: float = 25.0, height: float
     for side in (-1, 1):
         puppet.patch(side * spread, height, oval(eye, eye * 1.35), DARK, 0.06)
         shine = oval(eye * 0.36, eye * 0.42) + f32((eye * 0.3, eye * 0.5))
-        puppet.patch(side * spread, height, shine, (255, 255, 255), 0.062)
+        puppet.patch(side * spread, height, shine, (255, 255, 255), 0.1)
 
 
 def fur_marks(puppet: Puppet, paint: Paint) -> None:
@@ -199,14 +199,9 @@ def robot_body(puppet: Puppet, paint: Paint) -> None:
     plate = f32([[-0.15, -0.09], [0.15, -0.09], [0.15, 0.09], [-0.15, 0.09]])
     puppet.patch(0, 5, plate, (40, 52, 70), 0.05, True)
     for side in (-1, 1):
-        puppet.patch(0, 5, oval(0.04, 0.042) + f32((side * 0.075, 0.02)), (120, 236, 240), 0.06)
-    if abs(puppet.seen((0, 0, 1))[2]) < 0.4:
-        # in profile the corner of the face plate shows
-        for side in (-1, 1):
-            puppet.patch(side * 58, 8, oval(0.05, 0.075), (40, 52, 70), 0.05, True)
-            puppet.patch(side * 58, 10, oval(0.03, 0.042), (120, 236, 240), 0.06)
+        puppet.patch(0, 5, oval(0.04, 0.042) + f32((side * 0.075, 0.02)), (120, 236, 240), 0.1)
     mouth = f32([[-0.06, -0.06], [0.06, -0.06], [0.06, -0.04], [-0.06, -0.04]])
-    puppet.patch(0, 5, mouth, (120, 236, 240), 0.06)
+    puppet.patch(0, 5, mouth, (120, 236, 240), 0.1)
     top = around(puppet.head, 0, frame.head_radii[1], 0)
     puppet.limb(top, around(top, 0, 0.08, 0), 0.012, 0.012, steel, 0.19)
     puppet.ball(around(top, 0, 0.1, 0), (0.03, 0.03, 0.03), (232, 64, 60), 0.21)

@@ -48,19 +48,19 @@ def _overlap(
 
 def blend(frame: Floats, layer: Layer) -> None:
     """Draw a layer over a float32 frame, in place."""
-    spot = _overlap(frame.shape, layer.x0, layer.y0, *layer.rgba.shape[:2])
+    spot = _overlap(frame.shape, layer.x0, layer.y0, *layer.alpha.shape)
     if spot is not None:
-        patch = layer.rgba[spot[1]]
-        region = frame[spot[0]]
-        region *= 1 - patch[..., 3:]
-        region += patch[..., :3]
+        behind = cv2.cvtColor(1 - layer.alpha[spot[1]], cv2.COLOR_GRAY2RGB)
+        behind *= frame[spot[0]]
+        behind += layer.rgb[spot[1]]
+        frame[spot[0]] = behind
 
 
 def _darken(frame: Floats, shadows: npt.NDArray[np.uint8], patch: Floats, x0: int, y0: int) -> None:
     spot = _overlap(frame.shape, x0, y0, *patch.shape)
     if spot is not None:
         part = patch[spot[1]]
-        frame[spot[0]] *= (1 - part)[..., None]
+        frame[spot[0]] *= cv2.cvtColor(1 - part, cv2.COLOR_GRAY2RGB)
         np.maximum(shadows[spot[0]], np.ceil(part * 255).astype(np.uint8), out=shadows[spot[0]])
 
 
@@ -71,9 +71,7 @@ def cast(frame: Floats, shadows: npt.NDArray[np.uint8], layer: Layer, place: Pla
             return
         case DropShadow(dx, dy, spread, strength):
             pad = max(1, round(place.size * spread))
-            alpha = cv2.copyMakeBorder(
-                np.ascontiguousarray(layer.rgba[..., 3]), pad, pad, pad, pad, cv2.BORDER_CONSTANT
-            )
+            alpha = cv2.copyMakeBorder(layer.alpha, pad, pad, pad, pad, cv2.BORDER_CONSTANT)
             soft = cv2.blur(cv2.blur(alpha, (pad, pad)), (pad, pad)) * np.float32(strength)
             x, y = layer.x0 - pad + round(dx * place.size), layer.y0 - pad + round(dy * place.size)
             _darken(frame, shadows, soft, x, y)
@@ -99,7 +97,7 @@ def silhouette(layer: Layer | None, canvas: Canvas) -> npt.NDArray[np.bool_]:
     mask = np.zeros((canvas.height, canvas.width), np.bool_)
     if layer is None:
         return mask
-    spot = _overlap(mask.shape, layer.x0, layer.y0, *layer.rgba.shape[:2])
+    spot = _overlap(mask.shape, layer.x0, layer.y0, *layer.alpha.shape)
     if spot is not None:
-        mask[spot[0]] = layer.rgba[spot[1]][..., 3] > 0.5
+        mask[spot[0]] = layer.alpha[spot[1]] > 0.5
     return mask

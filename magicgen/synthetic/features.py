@@ -5,7 +5,7 @@ import numpy as np
 from magicgen.synthetic.bodies import CREAM, DARK, Paint, arms, around, face, legs
 from magicgen.synthetic.colours import NAMED_COLOURS, Colour, shade
 from magicgen.synthetic.geometry import CIRCLE, f32, oval, wavy
-from magicgen.synthetic.puppet import Puppet
+from magicgen.synthetic.puppet import HEAD, Puppet
 from magicgen.synthetic.skeleton import Point3
 
 
@@ -101,12 +101,12 @@ def cat_snout(puppet: Puppet, paint: Paint) -> None:
     for side in (-1, 1):
         for tilt in (-0.02, 0.02):
             whisker = f32([[0.0, 0.0], [side * 0.13, tilt], [side * 0.13, tilt + 0.008], [0.0, 0.008]])
-            puppet.patch(side * 26, -22, whisker, DARK, 0.16)
+            puppet.tag(side * 26, -22, whisker, DARK, 0.16)
 
 
 def rabbit_snout(puppet: Puppet, paint: Paint) -> None:
     _snout(puppet, 0.0, (0.075, 0.055, 0.045), CREAM, (230, 130, 140), 0.022)
-    puppet.patch(
+    puppet.tag(
         0, -40, f32([[-0.026, 0.02], [0.026, 0.02], [0.026, -0.04], [-0.026, -0.04]]), (255, 255, 255), 0.12, True
     )
 
@@ -162,7 +162,7 @@ def white_face(puppet: Puppet, paint: Paint) -> None:
 def panda_patches(puppet: Puppet, paint: Paint) -> None:
     for side in (-1, 1):
         puppet.patch(side * 27, 6, oval(0.062, 0.085), DARK, 0.05)
-        puppet.patch(side * 25, 9, oval(0.022, 0.026), (255, 255, 255), 0.07)
+        puppet.patch(side * 25, 9, oval(0.022, 0.026), (255, 255, 255), 0.1)
     arms(puppet, DARK, DARK)
     legs(puppet, DARK, DARK)
 
@@ -201,7 +201,7 @@ def mane(puppet: Puppet, paint: Paint) -> None:
 def wool(puppet: Puppet, paint: Paint) -> None:
     puff = wavy(44, 10, 0.13, smooth=True)
     puppet.card(puppet.torso, puff * f32((0.2, 0.2)), paint.main, 0.03)
-    puppet.card(around(puppet.head, 0, 0.15, -0.03), puff * f32((0.15, 0.1)), paint.main, 0.3)
+    puppet.card(around(puppet.head, 0, 0.17, -0.03), puff * f32((0.15, 0.085)), paint.main, 0.3)
 
 
 def _tail(puppet: Puppet, reach: float, rise: float, r0: float, r1: float, colour: Colour, tip: Colour | None) -> None:
@@ -235,22 +235,24 @@ def puff_tail(puppet: Puppet, paint: Paint) -> None:
 
 
 def _cap_of_hair(puppet: Puppet, colour: Colour, drop: float) -> None:
-    """Hair seen from any side: a ball behind the face and a fringe over the brow."""
+    """Hair seen from any side: behind the face, over the back of the head, and a fringe over the brow."""
     rx, ry, rz = puppet.frame.head_radii
     puppet.ball(around(puppet.head, 0, 0.03, -0.035), (rx * 1.07, ry * 1.06, rz * 1.04), colour, 0.12)
-    facing = puppet.seen((0, 0, 1))[2]
-    if facing < 0.0:
-        # seen from behind the hair hides the head
-        puppet.ball(
-            around(puppet.head, 0, 0.03, -0.035), (rx * 1.05, ry * (1.0 + drop), rz * 1.04), colour, 0.34, 0.0, False
-        )
+    # the hairy half of the head is seen like the lit half of the moon: a crescent, a half, the full disc
+    facing, side = puppet.seen((0, 0, 1))[2], -1.0 if puppet.seen((0, 0, 1))[0] >= 0 else 1.0
+    turn = np.linspace(0.5 * np.pi, -0.5 * np.pi, 14)
+    outer = np.stack([side * np.cos(turn), np.sin(turn)], axis=1)
+    inner = np.stack([side * facing * np.cos(turn), np.sin(turn)], axis=1)[::-1]
+    x, y, _ = puppet.seen(around(puppet.head, 0, 0.02, -0.03))
+    moon = f32(np.concatenate([outer, inner])) * f32((rx * 1.05, ry * (1.03 + drop))) + f32((x, y))
+    puppet.add(0.34, moon, colour)
     turn = np.linspace(0.12 * np.pi, 0.88 * np.pi, 14)
     upper = np.stack([np.cos(turn) * rx * 1.03, np.sin(turn) * ry * 1.06], axis=1)
     lower = np.stack([np.cos(turn[::-1]) * rx * 0.9, 0.1 + np.sin(turn[::-1]) * ry * 0.42], axis=1)
     shift = puppet.seen((0, 0, -0.05))[0]
     x, y, _ = puppet.seen(puppet.head)
-    fringe = np.concatenate([upper, lower]).astype(np.float32) + f32((x + shift, y))
-    puppet.add(0.2 + rz * 0.9, fringe, colour, True)
+    fringe = f32(np.concatenate([upper, lower])) + f32((x + shift, y))
+    puppet.add(HEAD + rz * 0.9, fringe, colour)
 
 
 def short_hair(puppet: Puppet, paint: Paint) -> None:
@@ -288,7 +290,7 @@ def beard(puppet: Puppet, paint: Paint) -> None:
             [-0.12, -0.1],
         ]
     )
-    puppet.patch(0, -30, shape, white, 0.08, True)
+    puppet.tag(0, -30, shape, white, 0.08, True)
 
 
 def wizard_hat(puppet: Puppet, paint: Paint) -> None:

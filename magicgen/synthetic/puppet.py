@@ -1,5 +1,6 @@
 """Parts of a drawn character in three dimensions, projected to flat coloured polygons in painter's order."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,20 +91,42 @@ class Puppet:
         centre: Point3 | None = None,
         radii: Point3 | None = None,
     ) -> None:
-        """A flat shape on the surface of an ellipsoid (the head if not said), hidden when it faces away.
+        """A shape painted on an ellipsoid (the head if not said); what lies behind the horizon is hidden.
 
-        ``shape`` is (n, 2) in body units on the tangent plane; angles in degrees, 0/0 is straight ahead.
+        ``shape`` is (n, 2) in body units along the surface; angles in degrees, 0/0 is straight ahead.
         """
         base = HEAD if centre is None else 0.0
-        x0, y0, z0 = centre or self.head
+        x0, y0, z0 = self.seen(centre or self.head)
         rx, ry, rz = radii or self.frame.head_radii
-        az, el = np.radians(azimuth), np.radians(elevation)
-        dx, dy, dz = np.sin(az) * np.cos(el), np.sin(el), np.cos(az) * np.cos(el)
-        if self.seen((dx, dy, dz))[2] < 0.08:
+        az, el = math.radians(azimuth), math.radians(elevation)
+        toward = rz * math.cos(az) * self._cosine - rx * math.sin(az) * self._sine
+        if toward < -0.75 * rz:
             return
-        x, y, z = self.seen((x0 + rx * dx, y0 + ry * dy, z0 + rz * dz))
-        squeeze = abs(float(np.cos(az)) * self._cosine - float(np.sin(az)) * self._sine)
-        self.add(base + z + lift, shape * f32((max(squeeze, 0.25), 1)) + f32((x, y)), colour, inked)
+        around, up = shape[:, 0] / rx + az, shape[:, 1] / ry + el
+        side, front, level = rx * np.sin(around), rz * np.cos(around), np.cos(up)
+        z = front * self._cosine - side * self._sine
+        if z.max() < 0.08 * rz:
+            return
+        x = side * self._cosine + front * self._sine
+        x = np.where(z < 0, np.copysign(math.hypot(rx * self._cosine, rz * self._sine), x), x)
+        outline = np.empty(shape.shape, np.float32)
+        outline[:, 0] = x0 + x * level
+        outline[:, 1] = y0 + ry * np.sin(up)
+        self.add(base + z0 + toward * math.cos(el) + lift, outline, colour, inked)
+
+    def tag(
+        self, azimuth: float, elevation: float, shape: Floats, colour: Colour, lift: float, inked: bool = False
+    ) -> None:
+        """A flat shape that stands on the head like a beard or a whisker, hidden when it faces away."""
+        rx, ry, rz = self.frame.head_radii
+        x0, y0, z0 = self.head
+        az, el = np.radians(azimuth), np.radians(elevation)
+        direction = (float(np.sin(az) * np.cos(el)), float(np.sin(el)), float(np.cos(az) * np.cos(el)))
+        if self.seen(direction)[2] < 0.08:
+            return
+        x, y, z = self.seen((x0 + rx * direction[0], y0 + ry * direction[1], z0 + rz * direction[2]))
+        squeeze = max(abs(float(np.cos(az)) * self._cosine - float(np.sin(az)) * self._sine), 0.25)
+        self.add(HEAD + z + lift, shape * f32((squeeze, 1)) + f32((x, y)), colour, inked)
 
     def card(
         self, anchor: Point3, shape: Floats, colour: Colour, bias: float, turning: bool = False, inked: bool = True

@@ -98,12 +98,10 @@ def read_video(path: str | os.PathLike[str], *, max_frames: int | None = None) -
             _check_size(source, stream.codec_context.width, stream.codec_context.height, max_side=MAX_SIDE)
             rate = stream.average_rate or stream.guessed_rate
             fps = float(rate) if rate else 25.0
-            for frame in container.decode(stream):
-                if frame.is_corrupt:
-                    raise MediaError(f"{source} is damaged at frame {len(frames)}. Export or download it again.")
-                pixels = np.rot90(frame.to_ndarray(format="rgb24", interpolation=_SCALER), round(frame.rotation / 90))
-                _check_frame(source, frames, pixels)
-                frames.append(pixels)
+            for frame in _decoded(source, container, stream, frames):
+                turned = np.rot90(frame.to_ndarray(format="rgb24", interpolation=_SCALER), round(frame.rotation / 90))
+                _check_frame(source, frames, turned)
+                frames.append(turned)
                 if len(frames) == max_frames:
                     break
             declared = int(stream.frames)
@@ -265,7 +263,7 @@ def _read(
         Image.init()
         formats = [name for name in _FORMATS if name in Image.OPEN]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # on sizes, which are checked here, and on damaged EXIF tags
             with Image.open(source, formats=formats) as image:
                 _check_size(source, *image.size, max_side=max_side)
                 if getattr(image, "is_animated", False) and image.format != "MPO":
@@ -311,6 +309,17 @@ def _check_size(source: Path, width: int, height: int, *, max_side: int) -> None
             f"{source} is {width}x{height} pixels; at most {max_side} a side and {MAX_PIXELS} in all are accepted. "
             "Scale it down first."
         )
+
+
+def _decoded(source: Path, container: Any, stream: Any, frames: list[UInt8]) -> Iterator[Any]:
+    """The frames of a stream, until a packet is cut off or a frame is damaged."""
+    for packet in container.demux(stream):
+        if packet.is_corrupt:
+            raise MediaError(f"{source} breaks off after {len(frames)} frames. Export or download it again.")
+        for frame in packet.decode():
+            if frame.is_corrupt:
+                raise MediaError(f"{source} is damaged at frame {len(frames)}. Export or download it again.")
+            yield frame
 
 
 def _check_frame(source: Path, frames: list[UInt8], pixels: UInt8) -> None:

@@ -13,6 +13,7 @@ from magicgen.commands.animate import animate
 from magicgen.commands.batch import batch
 from magicgen.commands.bench import bench
 from magicgen.commands.models import convert, download
+from magicgen.commands.plan import plan
 from magicgen.commands.train import train
 from magicgen.errors import MagicGenError
 from magicgen.progress import Cancelled
@@ -34,6 +35,7 @@ app.command()(train)
 app.command()(convert)
 app.command()(download)
 app.add_typer(bench, name="bench")
+app.add_typer(plan, name="plan")
 
 
 def _show_version(wanted: bool) -> None:

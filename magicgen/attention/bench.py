@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -89,7 +90,7 @@ def bench_kernels(
             specs, grid, device=shape.device, dtype=shape.dtype, head_dim=shape.head_dim, kernel=kernel, dense=dense
         )
         dense_times, sparse_times = in_turn(
-            lambda: dense(q, k, v), lambda program=program: attend(q, k, v, program), pairs, shape.device
+            partial(dense, q, k, v), partial(attend, q, k, v, program), pairs, shape.device
         )
         speedup = median_ratio(dense_times, sparse_times)
         share = sum(density(spec, grid) for spec in specs) / len(specs)
@@ -123,7 +124,7 @@ def best_dense(grid: TokenGrid, shape: Shape, backends: Mapping[str, DenseFn], p
     """The fastest dense backend at this shape, by name."""
     q, k, v = random_heads(grid, shape)
     times = {
-        name: statistics.median(in_turn(lambda f=f: f(q, k, v), lambda: None, pairs, shape.device)[0])
+        name: statistics.median(in_turn(partial(f, q, k, v), lambda: None, pairs, shape.device)[0])
         for name, f in backends.items()
     }
     name = min(times, key=times.__getitem__)

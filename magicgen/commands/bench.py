@@ -18,6 +18,12 @@ def trajectory(context: typer.Context) -> None:
     _run("trajectory", context.args)
 
 
+@bench.command(context_settings=ARGUMENTS, add_help_option=False)
+def attention(context: typer.Context) -> None:
+    """Dense against sparse attention: per kernel and end to end, with PSNR and SSIM against the dense result."""
+    _run("attention", context.args)
+
+
 def _run(name: str, arguments: list[str]) -> None:
     code = _program(name).main(arguments)
     if code:

@@ -1,5 +1,11 @@
 """Progress events, cancelling, and silence where nobody watches."""
 
+import os
+import pty
+import subprocess
+import sys
+from contextlib import suppress
+
 import numpy as np
 import pytest
 
@@ -33,6 +39,30 @@ def test_nothing_is_shown_off_a_terminal(capfd: pytest.CaptureFixture[str]) -> N
     with TerminalProgress() as report:
         Stage(report, "Sampling", 2).advance()
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_terminal_shows_a_bar_with_the_time_left() -> None:
+    code = (
+        "import time\nfrom magicgen.progress import Stage, TerminalProgress\n"
+        "with TerminalProgress() as report:\n"
+        "    stage = Stage(report, 'Sampling', 40)\n"
+        "    for _ in range(20): time.sleep(0.06); stage.advance()\n"
+        "print('result')"
+    )
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    answer = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=theirs, env=environment, check=True
+    )
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # the terminal's end
+        while piece := os.read(ours, 65536):
+            shown += piece
+    os.close(ours)
+    assert answer.stdout == b"result\n"
+    for expected in (b"Sampling", b"20/40", b"s left"):
+        assert expected in shown
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(7.6, "8 s"), (125, "2 min 05 s"), (11400, "3 h 10 min"), (-1, "0 s")])

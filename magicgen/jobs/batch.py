@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from io import StringIO
@@ -25,6 +26,8 @@ MAGICMOTION_COLUMNS = {
     "seed": "seed",
 }
 REPORT_NAME = "batch.json"
+
+_log = logging.getLogger(__name__)
 
 
 class AnimateJob(AnimateSettings):
@@ -125,6 +128,8 @@ def run_batch(
         else:
             try:
                 prepared = prepare_item(item, batch, out, segment)
+                for warning in prepared.warnings:
+                    _log.warning("job %d: %s", item.number, warning)
                 key = load_key(prepared)
                 if loaded is None or loaded[0] != key:
                     loaded = None  # let go of the old model before the new one comes

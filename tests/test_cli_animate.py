@@ -144,10 +144,9 @@ def test_unknown_words_are_named(run: Run, job: list[object]) -> None:
     assert "'red'" not in err
 
 
-def corrupt(**changes: Any) -> Callable[[Path], None]:
-    return lambda folder: (
-        (folder / "path.json").write_text(json.dumps(trajectory(**changes)).replace("null", "NaN")) and None
-    )
+def corrupt(**changes: Any) -> Callable[[Path], object]:
+    text = json.dumps(trajectory(**changes)).replace("null", "NaN")
+    return lambda folder: (folder / "path.json").write_text(text)
 
 
 def keyframed(*keyframes: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -130,7 +130,7 @@ class Tracks:
 def boxes_from_masks(masks: Bools) -> Floats:
     """Bounding boxes of masks: (..., H, W) bool -> (..., 4) float32 normalised xyxy, NaN where a mask is empty."""
     height, width = masks.shape[-2:]
-    rows, columns = masks.any(axis=-1), masks.any(axis=-2)
+    rows, columns = np.asarray(masks.any(axis=-1)), np.asarray(masks.any(axis=-2))
     present = rows.any(axis=-1)
     y0, y1 = rows.argmax(axis=-1), height - rows[..., ::-1].argmax(axis=-1)
     x0, x1 = columns.argmax(axis=-1), width - columns[..., ::-1].argmax(axis=-1)

@@ -37,8 +37,8 @@ class Layer:
     """A drawn object, cut to its bounding box with corner (x0, y0), which may lie outside the picture.
 
     ``rgb``: (h, w, 3) float32 in [0, 255], premultiplied with ``alpha``: (h, w) float32 in [0, 1]. ``strokes``: closed
-    outlines in painter's order, int32 fixed point with 4 binary digits in picture coordinates; each group is filled, then
-    inked, in a sketch. ``keypoints``: (K, 3) float32 pixel x, y and whether it faces the viewer, or None.
+    outlines in painter's order, int32 fixed point with 4 binary digits in picture coordinates; each group is filled,
+    then inked, in a sketch. ``keypoints``: (K, 3) float32 pixel x, y and whether it faces the viewer, or None.
     """
 
     x0: int

@@ -68,7 +68,7 @@ def _goal(rng: np.random.Generator, wish: Wish) -> tuple[float, float]:
     for _ in range(20):
         direction = rng.uniform(0, 2 * np.pi)
         if wish.upright and rng.random() < 0.8:
-            direction = rng.choice([0.0, np.pi]) + rng.normal() * 0.2
+            direction = rng.choice([0.0, np.pi]) + rng.normal() * 0.15
         dx, dy = float(np.cos(direction)), 0.8 * float(np.sin(direction))
         if wish.leaves:
             # the way until the whole object has crossed the border, and a little further
@@ -95,7 +95,7 @@ def _curve(rng: np.random.Generator, wish: Wish, times: Doubles) -> tuple[Double
     x1, y1 = _goal(rng, wish)
     progress = ease(rng, times)
     ends = np.array([wish.start, wish.start, (x1, y1), (x1, y1)])
-    ends[1:3] += rng.normal(0, 0.28, (2, 2))
+    ends[1:3] += rng.normal(0, 0.28, (2, 2)) * (1.0, 0.35 if wish.upright else 1.0)
     if not wish.leaves:
         ends[1:3] = np.clip(ends[1:3], 0.0, 1.0)
     p = progress[:, None]

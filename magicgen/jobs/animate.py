@@ -244,7 +244,7 @@ def _settled(
     if settings.attention == "auto" and plan is None:
         warnings.append(f"the model {settings.model} brings no attention plan along; attention stays dense")
     if plan is not None:
-        check_plan(plan)
+        check_plan(settings.attention, plan, facts, ClipShape(inputs.tracks.frames, *inputs.tracks.size))
     unknown = facts.unknown_words(" ".join((settings.prompt, settings.negative_prompt or "")))
     if unknown:
         words = ", ".join(f"'{word}'" for word in unknown)

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from magicgen.errors import PlanError
+from magicgen.jobs.inputs import ClipShape
+from magicgen.weights.facts import ModelFacts
 from magicgen.weights.sources import ModelSource, PipelineFolder, ReleasedMagicMotion
 
 
@@ -27,13 +29,28 @@ def plan_file(attention: str, source: ModelSource) -> Path | None:
             return Path(path)
 
 
-def check_plan(path: Path) -> None:
-    """Raises:
-    PlanError: the file is no plan.
-    """
-    from magicgen.attention.plan_file import read_plan
+def check_plan(attention: str, path: Path, facts: ModelFacts, shape: ClipShape) -> None:
+    """Make sure that a plan fits a model and a clip; the plan that a model brings along is carried over to other clips.
 
-    read_plan(path)
+    Raises:
+        PlanError: the file is no plan, or is for another model or clip.
+    """
+    from magicgen.attention.plan import check_fit, check_grid
+    from magicgen.attention.plan_file import read_plan
+    from magicgen.attention.tokens import TokenGrid
+
+    plan, config, step = read_plan(path), facts.transformer, facts.size_step
+    check_fit(
+        plan,
+        "transformer",
+        layers=int(config["num_layers"]),
+        heads=int(config["num_attention_heads"]),
+        head_dim=int(config["attention_head_dim"]),
+    )
+    if attention != "auto":
+        text = int(config.get("max_text_seq_length", 226))
+        grid = TokenGrid(text, (shape.frames - 1) // 4 + 1, shape.height // step, shape.width // step)
+        check_grid(plan, grid)
 
 
 @contextmanager

@@ -16,7 +16,13 @@ from magicgen.models import (
     WordTextEncoder,
 )
 from magicgen.models.autoencoder import measure_blocks
-from magicgen.models.conditioning import DRAFT_CHANNELS, draft_state_channels, image_condition, pool_weights
+from magicgen.models.conditioning import (
+    DRAFT_CHANNELS,
+    correction_gate,
+    draft_state_channels,
+    image_condition,
+    pool_weights,
+)
 from magicgen.models.positions import interpolate_position_table, rotary_embedding
 from tests.tiny import RELEASED_SHAPE
 
@@ -256,3 +262,15 @@ def test_image_condition_without_draft_is_cogvideox_padding() -> None:
     assert torch.equal(plain[:, :1], image)
     assert float(plain[:, 1:].abs().max()) == 0
     assert image_condition(image, 3, DRAFT_CHANNELS, None, None).shape == (1, 3, 4 + DRAFT_CHANNELS, 2, 2)
+
+
+def test_corrections_stay_near_what_moved() -> None:
+    state = torch.zeros(1, 5, 64, 64, dtype=torch.uint8)
+    state[:, 1:, 24:32, 24:32] = 1
+    gate = correction_gate(draft_state_channels(state), reach=1)
+    assert gate.shape == (1, 2, 1, 8, 8)
+    assert float(gate[0, 0].max()) == 0
+    assert float(gate[0, 1, 0, 3, 3]) == 1
+    assert float(gate[0, 1, 0, 0, 6]) == 0
+    blank = torch.zeros(1, 2, DRAFT_CHANNELS, 8, 8)
+    assert float(correction_gate(blank, reach=1)[0, 1].min()) == 1

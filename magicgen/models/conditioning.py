@@ -59,6 +59,26 @@ def draft_state_channels(state: torch.Tensor) -> torch.Tensor:
     return torch.cat([channels, torch.ones_like(channels[:, :, :1])], dim=2)
 
 
+def correction_gate(state: torch.Tensor, reach: int) -> torch.Tensor:
+    """Where a model may correct its draft: near what the draft moved or uncovered, and never on the given first frame.
+
+    Args:
+        state: (B, F, DRAFT_CHANNELS, h, w) of :func:`draft_state_channels`; all zero where there is no motion draft, and
+            then the whole picture is open.
+        reach: how many latent pixels beyond the touched ones (shadows reach further than their objects).
+
+    Returns:
+        (B, F, 1, h, w) float32 in [0, 1].
+    """
+    batch, frames, _, height, width = state.shape
+    touched = (state[:, :, :-1].amax(dim=2) > 0).float().reshape(batch * frames, 1, height, width)
+    near = F.max_pool2d(touched, 2 * reach + 1, stride=1, padding=reach)
+    soft = F.avg_pool2d(near, 3, stride=1, padding=1, count_include_pad=False)
+    known = state[:, :, -1:].float()
+    gate = 1 - known * (1 - soft.reshape(batch, frames, 1, height, width))
+    return torch.cat([torch.zeros_like(gate[:, :1]), gate[:, 1:]], dim=1)
+
+
 def image_condition(
     image: torch.Tensor, frames: int, extra_channels: int, draft: torch.Tensor | None, state: torch.Tensor | None
 ) -> torch.Tensor:

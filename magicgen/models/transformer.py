@@ -18,6 +18,7 @@ from diffusers.models.modeling_outputs import Transformer2DModelOutput
 from diffusers.utils import apply_lora_scale
 
 from magicgen.errors import MagicGenError
+from magicgen.models.conditioning import correction_gate
 
 # diffusers loads a component through the base class that it finds in the component's own module.
 __all__ = ["ControlWeight", "ModelMixin", "VideoTransformer", "VideoTransformerOutput"]
@@ -40,10 +41,12 @@ class VideoTransformerOutput(Transformer2DModelOutput):
 class VideoTransformer(CogVideoXTransformer3DModel):
     """CogVideoX transformer steered by residuals.
 
-    Two entries extend the stock configuration; both are off for released weights:
+    Three entries extend the stock configuration; all are off for released weights:
 
     * ``predicts_residual``: the second C_out input channels hold a draft of the answer, and the network predicts what
       is to be added to it. An untrained network then returns the draft itself.
+    * ``correction_reach``: with it, and channels that say what the draft moved, corrections are confined to that many
+      latent pixels around moved and uncovered places; everything else stays the photo's, exactly.
     * ``absolute_rotary_grid``: rotary positions count latent patches from the corner (as CogVideoX 1.5 does) instead of
       being fitted to the training size, so that neighbours stay neighbours at every resolution.
     """
@@ -81,6 +84,7 @@ class VideoTransformer(CogVideoXTransformer3DModel):
         patch_bias: bool = True,
         predicts_residual: bool = False,
         absolute_rotary_grid: bool = False,
+        correction_reach: int | None = None,
     ) -> None:
         super().__init__(
             num_attention_heads=num_attention_heads,
@@ -171,6 +175,8 @@ class VideoTransformer(CogVideoXTransformer3DModel):
         sample = unpatchify(self.proj_out(video), frames, height, width, self.config)
         if self.config.predicts_residual:
             channels = self.config.out_channels
+            if self.config.correction_reach is not None:
+                sample = sample * correction_gate(draft[:, :, 2 * channels :], self.config.correction_reach).to(sample)
             sample = sample + draft[:, :, channels : 2 * channels]
         collected = tuple(features) if return_features else None
         if not return_dict:

@@ -17,6 +17,7 @@ class Checkpoint:
     """Everything that a run needs to go on."""
 
     step: int
+    trained: list[str]
     networks: dict[str, Any]
     vae: dict[str, Any]
     optimizers: list[dict[str, Any]]

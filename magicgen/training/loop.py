@@ -252,6 +252,7 @@ class Trainer:
                 self.options.out,
                 Checkpoint(
                     step=self.step,
+                    trained=list(self.options.train),
                     networks=self.plain.state_dict(),
                     vae=self.vae.state_dict() if self.fixed_vae else {},
                     optimizers=[optimizer.state_dict() for optimizer in self.optimizers],

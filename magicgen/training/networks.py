@@ -71,6 +71,7 @@ def tiny_networks(options: TinyModel, frames: int, height: int, width: int, seed
         use_rotary_positional_embeddings=True,
         predicts_residual=True,
         absolute_rotary_grid=True,
+        correction_reach=options.correction_reach,
     )
     # A zero output makes an untrained model return its draft.
     nn.init.zeros_(transformer.proj_out.weight)

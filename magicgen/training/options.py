@@ -76,6 +76,7 @@ class TinyModel(StrictModel):
     max_words: Positive = 24
     latent_channels: Annotated[int, Field(gt=0, le=192)] = 192
     control_layers: tuple[int, ...] = (0, 2, 4)
+    correction_reach: Annotated[int, Field(ge=0)] = 4
 
 
 class PretrainedModel(StrictModel):

@@ -39,11 +39,9 @@ def load_averaged(networks: NetworkSet, run: Path) -> None:
     networks.trainable.load_state_dict(checkpoint.networks)
     if checkpoint.vae:
         networks.vae.load_state_dict(checkpoint.vae)
-    names = [name for name, _ in networks.trainable.named_parameters()]
-    shadows = checkpoint.ema["shadow_params"]
-    if len(shadows) == len(names):
-        state = dict(zip(names, shadows, strict=True))
-        networks.trainable.load_state_dict(state, strict=False)
+    names = [name for name, _ in networks.trainable.named_parameters() if name.split(".")[0] in checkpoint.trained]
+    state = dict(zip(names, checkpoint.ema["shadow_params"], strict=True))
+    networks.trainable.load_state_dict(state, strict=False)
 
 
 def train(

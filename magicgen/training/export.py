@@ -1,0 +1,68 @@
+"""From a finished (or running) run to a pipeline folder in half precision that ``magicgen animate --model`` loads."""
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+import yaml
+
+from magicgen.errors import WeightsError
+from magicgen.training.networks import NetworkSet
+from magicgen.training.options import TrainingOptions
+from magicgen.training.run import build_networks, load_averaged
+
+
+def export_run(run: Path, out: Path, *, steps: int = 4, guidance: float = 1.0, fps: float = 8.0) -> Path:
+    """Write the averaged weights of a run as a pipeline folder.
+
+    Args:
+        run: the ``out`` folder of a training run.
+        out: the folder to write; it must not exist yet. It is written under another name and renamed.
+        steps, guidance, fps: defaults of the pipeline.
+
+    Returns:
+        ``out``, with ``model_index.json``, a safetensors folder per component, ``segmentation_head/`` and ``train.yaml``.
+
+    Raises:
+        WeightsError: the run has no settings or ``out`` exists.
+    """
+    from pipelines.trajectory_video import TrajectoryVideoPipeline
+
+    settings = run / "settings.json"
+    if not settings.is_file():
+        raise WeightsError(f"{run} is not a training run: it has no settings.json. Give the 'out' folder of 'magicgen train'.")
+    if out.exists():
+        raise WeightsError(f"{out} exists already; choose another folder or delete it first.")
+    options = TrainingOptions.model_validate(json.loads(settings.read_text()))
+    networks = _networks(options, run)
+    models = networks.trainable.to(torch.float16)
+    data = options.data
+    pipeline = TrajectoryVideoPipeline(
+        transformer=models.transformer,
+        branch=models.branch,
+        text_encoder=models.text_encoder,
+        tokenizer=networks.tokenizer,
+        vae=networks.vae,
+        scheduler=networks.scheduler,
+        default_steps=steps,
+        default_guidance=guidance,
+        default_frames=data.frames,
+        default_height=data.height,
+        default_width=data.width,
+        default_fps=fps,
+    )
+    temporary = out.with_name(out.name + ".partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    pipeline.save_pretrained(temporary)
+    models.head.save_pretrained(temporary / "segmentation_head")
+    (temporary / "train.yaml").write_text(yaml.safe_dump(options.model_dump(mode="json"), sort_keys=False))
+    temporary.rename(out)
+    return out
+
+
+def _networks(options: TrainingOptions, run: Path) -> NetworkSet:
+    bare = options.model_copy(update={"start_from": None})
+    networks = build_networks(bare)
+    load_averaged(networks, run)
+    return networks

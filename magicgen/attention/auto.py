@@ -1,13 +1,13 @@
 """Which attention a run uses: dense, a plan of the user's, or a shipped plan where it fits and gains."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from magicgen.attention.apply import CONTROL_BRANCH, TRANSFORMER, attention_layers
+from magicgen.attention.apply import attention_layers
 from magicgen.attention.plan import SparsePlan, check_fit, check_grid, rescale_plan
 from magicgen.attention.plan_file import read_plan
 from magicgen.attention.tokens import TokenGrid
@@ -15,6 +15,9 @@ from magicgen.errors import PlanError
 
 SHIPPED_PLANS = Path(__file__).resolve().parents[2] / "configs" / "attention"
 """Plans that come with the project."""
+
+Shapes = Mapping[str, tuple[int, int, int]]
+"""Layers, heads and head dimension of "transformer" and, where a run has one, "control_branch"."""
 
 
 @dataclass(frozen=True)
@@ -29,89 +32,99 @@ def choose_attention(
     wanted: str,
     *,
     model_id: str,
-    transformer: nn.Module,
+    shapes: Shapes,
     grid: TokenGrid,
-    control_branch: nn.Module | None = None,
+    device: str,
     rescale: bool = False,
-    folder: Path = SHIPPED_PLANS,
+    shipped: Iterable[Path] | None = None,
 ) -> AttentionChoice:
-    """Settles ``--attention dense|auto|PLAN.json`` before anything is generated.
+    """Settles ``--attention dense|auto|PLAN.json``, from configurations alone: nothing has to be loaded.
 
-    ``auto`` takes the shipped plan of ``model_id`` for this grid and kind of device that was measured to gain most, and
-    dense attention if there is none. Raises PlanError if a named plan cannot be read or is for another model or grid.
+    Args:
+        wanted: "dense", "auto" or a plan file. ``auto`` takes the shipped plan of ``model_id`` for this grid and kind
+            of device that was measured to gain most, and dense attention if there is none.
+        model_id: the name that shipped plans carry.
+        shapes: what the run's models look like.
+        grid: the run's tokens.
+        device: "cpu", "cuda", ...
+        rescale: carry a named plan over to this grid if it is for another one.
+        shipped: plan files that ``auto`` looks at; by default those of the project.
+
+    Raises:
+        PlanError: a named plan cannot be read or is for another model or grid.
     """
-    models = {TRANSFORMER: transformer, **({CONTROL_BRANCH: control_branch} if control_branch is not None else {})}
     if wanted == "dense":
         return AttentionChoice(None, "dense attention, as asked")
     if wanted == "auto":
-        return _best_shipped(model_id, models, grid, _device_of(transformer), folder)
+        paths = sorted(SHIPPED_PLANS.glob("*.json")) if shipped is None else shipped
+        return _best_shipped(model_id, shapes, grid, device, paths)
     plan = read_plan(wanted)
     if rescale:
         plan = rescale_plan(plan, grid)
+    check_shapes(plan, shapes)
     check_grid(plan, grid)
-    _check_models(plan, models)
     if plan.is_dense:
-        return AttentionChoice(None, f"dense attention: the plan {wanted} says {plan.record.note or 'so'}")
+        return AttentionChoice(None, f"dense attention: {plan.record.note or f'the plan {wanted} says so'}")
     return AttentionChoice(plan, f"sparse attention by {wanted}: density {plan.density:.2f}")
 
 
-def token_grid(transformer: nn.Module, *, text: int, frames: int, height: int, width: int) -> TokenGrid:
+def check_shapes(plan: SparsePlan, shapes: Shapes) -> None:
+    """Raises PlanError unless the plan is for models of these shapes; a control branch without a part stays dense."""
+    for name, (layers, heads, head_dim) in shapes.items():
+        if name in plan.parts or name == "transformer":
+            check_fit(plan, name, layers=layers, heads=heads, head_dim=head_dim)
+
+
+def shapes_of(models: Mapping[str, nn.Module]) -> dict[str, tuple[int, int, int]]:
+    """The shapes of loaded models."""
+    found = {name: attention_layers(model) for name, model in models.items()}
+    return {
+        name: (len(layers), layers[0].heads, layers[0].to_q.out_features // layers[0].heads)
+        for name, layers in found.items()
+    }
+
+
+def token_grid(config: Any, *, text: int, frames: int, height: int, width: int) -> TokenGrid:
     """The grid of a run: ``frames``, ``height`` and ``width`` of the latents, ``text`` tokens of the prompt."""
-    config: Any = transformer.config
-    patch, patch_frames = config.patch_size, config.patch_size_t or 1
+    patch, patch_frames = config["patch_size"], config.get("patch_size_t") or 1
     return TokenGrid(text, -(-frames // patch_frames), height // patch, width // patch)
 
 
 def _best_shipped(
-    model_id: str, models: dict[str, nn.Module], grid: TokenGrid, device: torch.device, folder: Path
+    model_id: str, shapes: Shapes, grid: TokenGrid, device: str, paths: Iterable[Path]
 ) -> AttentionChoice:
     best: tuple[float, Path, SparsePlan] | None = None
-    seen: list[str] = []
-    for path in sorted(folder.glob("*.json")):
+    refused: list[str] = []
+    for path in paths:
         plan = read_plan(path)
-        refusal = _refusal(plan, model_id, models, grid, device)
-        if refusal is not None:
-            seen.append(f"{path.name}: {refusal}")
-            continue
+        refusal = _refusal(plan, model_id, shapes, grid, device)
         gain = plan.record.measured_speedup or 0.0
-        if best is None or gain > best[0]:
+        if refusal is not None:
+            refused.append(f"{path.name}: {refusal}")
+        elif best is None or gain > best[0]:
             best = (gain, path, plan)
     if best is None:
-        return AttentionChoice(None, f"dense attention: no shipped plan fits and gains ({'; '.join(seen) or 'none'})")
+        reasons = f" ({'; '.join(refused)})" if refused else ""
+        return AttentionChoice(None, f"dense attention: no attention plan for {model_id} fits and gains{reasons}")
     gain, path, plan = best
     return AttentionChoice(
         plan, f"sparse attention by the shipped plan {path.name}: measured {gain:.2f}x, density {plan.density:.2f}"
     )
 
 
-def _refusal(
-    plan: SparsePlan, model_id: str, models: dict[str, nn.Module], grid: TokenGrid, device: torch.device
-) -> str | None:
+def _refusal(plan: SparsePlan, model_id: str, shapes: Shapes, grid: TokenGrid, device: str) -> str | None:
     if plan.model != model_id:
         return f"for {plan.model}"
     if not plan.grid.same_video(grid):
         return f"for {plan.grid.frames}x{plan.grid.height}x{plan.grid.width} video tokens"
-    if plan.record.device.startswith("cpu") != (device.type == "cpu"):
+    if plan.record.device.startswith("cpu") != (device == "cpu"):
         return f"measured on {plan.record.device}"
     if plan.is_dense:
         return plan.record.note or "dense"
     if (plan.record.measured_speedup or 0.0) <= 1.0:
         return "no measured gain"
     try:
-        _check_models(plan, models)
+        check_shapes(plan, shapes)
     except PlanError as error:
         return str(error)
     return None
-
-
-def _check_models(plan: SparsePlan, models: dict[str, nn.Module]) -> None:
-    for name, model in models.items():
-        if name == CONTROL_BRANCH and name not in plan.parts:
-            continue
-        layers = attention_layers(model)
-        first = layers[0]
-        check_fit(plan, name, layers=len(layers), heads=first.heads, head_dim=first.to_q.out_features // first.heads)
-
-
-def _device_of(model: nn.Module) -> torch.device:
-    return next(model.parameters()).device

@@ -13,9 +13,9 @@ from torch import nn
 from magicgen.attention.apply import CONTROL_BRANCH, TRANSFORMER, attention_layers, enable_sparse_attention
 from magicgen.attention.cost import Shape
 from magicgen.attention.execute import attend, build_program
-from magicgen.attention.kernels.dense import DenseFn, sdpa
+from magicgen.attention.kernels.dense import DenseFn, dense_backend, sdpa
 from magicgen.attention.patterns import Anchor, Diagonal, MultiDiagonal, Spec, VerticalStripe, density
-from magicgen.attention.plan import SparsePlan
+from magicgen.attention.plan import SparsePlan, dense_plan
 from magicgen.attention.processor import PlannedProcessor
 from magicgen.attention.quality import lpips_distance, psnr, ssim
 from magicgen.attention.report import AttentionReport
@@ -142,18 +142,27 @@ def bench_run(
 ) -> RunRow:
     """Dense against planned generations, in turn. ``run`` returns the video (T,H,W,3), always from the same seed."""
     device = next(models[TRANSFORMER].parameters()).device
-    share, reference = attention_share(models, run)
+    share, reference = attention_share(models, run, dense_backend(dense))
     results: dict[str, Any] = {}
     reports: list[AttentionReport] = []
+    branch = models.get(CONTROL_BRANCH)
+    nothing = dense_plan(
+        plan.model, plan.grid, {name: (part.layers, part.heads, part.head_dim) for name, part in plan.parts.items()}
+    )
 
     def planned() -> None:
         with enable_sparse_attention(
-            models[TRANSFORMER], plan, control_branch=models.get(CONTROL_BRANCH), kernel=kernel, dense=dense
+            models[TRANSFORMER], plan, control_branch=branch, kernel=kernel, dense=dense
         ) as handle:
             results["planned"] = run()
             reports.append(handle.report())
 
-    dense_times, planned_times = in_turn(run, planned, pairs, device)
+    def plain() -> None:
+        with enable_sparse_attention(models[TRANSFORMER], nothing, control_branch=branch, dense=dense):
+            run()
+
+    # The stock model where its own attention call is the dense backend; else that backend through a dense plan.
+    dense_times, planned_times = in_turn(run if dense == "sdpa" else plain, planned, pairs, device)
     mean = _density_of_calls(reports[-1])
     whole_frames = getattr(reference, "ndim", 0) == 4 and reference.shape[-1] == 3
     lpips, note = lpips_distance(results["planned"], reference) if whole_frames else (None, "LPIPS needs video frames")
@@ -172,14 +181,16 @@ def bench_run(
     )
 
 
-def attention_share(models: Mapping[str, nn.Module], run: Callable[[], Any]) -> tuple[float, Any]:
+def attention_share(
+    models: Mapping[str, nn.Module], run: Callable[[], Any], dense: DenseFn = sdpa
+) -> tuple[float, Any]:
     """Attention's share of a dense run's time (the attention call alone, projections not counted), and its result."""
     spent = 0.0
 
     def timed(layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, text: int) -> torch.Tensor:
         nonlocal spent
         start = now(q.device)
-        output = sdpa(q, k, v)
+        output = dense(q, k, v)
         spent += now(q.device) - start
         return output
 

@@ -116,7 +116,9 @@ def search_plan(
     chooser = _paper_chooser(goal) if isinstance(goal, PaperRule) else None
     say("listening to one dense run" if chooser is None else "listening to one run, chosen sparse outputs flow on")
     start = settings.clock()
-    found, reference, listening = capture(models, run, settings.candidates, settings.phases, settings.capture, chooser)
+    found, reference, listening = capture(
+        models, run, settings.candidates, settings.phases, settings.capture, chooser, settings.clock
+    )
     run_seconds = settings.clock() - start - listening
     if chooser is not None:
         start = settings.clock()

@@ -18,7 +18,7 @@ from magicgen.config import StrictModel
 from magicgen.control.overlay import overlay
 from magicgen.control.tracks import level_name
 from magicgen.errors import GenerationFailed, MediaError
-from magicgen.jobs.attention import check_plan, plan_file, planned_attention
+from magicgen.jobs.attention import Attention, planned_attention, settle_attention
 from magicgen.jobs.estimate import Estimate, estimate
 from magicgen.jobs.inputs import (
     ClipInputs,
@@ -51,7 +51,7 @@ class AnimateSettings(StrictModel):
 
     ``seed`` is the seed of the CPU generator that draws all noise; ``control_weight`` one factor or one for each block
     of the branch; ``control_range`` the fraction of the steps in which control applies; ``attention`` is ``dense``,
-    ``auto`` (the plan that the model brings along) or a plan file.
+    ``auto`` (a shipped plan where one fits and gains) or a plan file.
     """
 
     model: str = "tiny"
@@ -89,6 +89,7 @@ class Prepared:
     source: ModelSource
     facts: ModelFacts
     out: Path
+    attention: Attention
     warnings: tuple[str, ...] = ()
 
     @property
@@ -208,13 +209,13 @@ def run(
     """
     overlay_path = write_overlay(prepared)
     started = time.perf_counter()
-    frames = _generate(prepared, pipeline, report, cancel)
+    frames, attention = _generate(prepared, pipeline, report, cancel)
     sampled = time.perf_counter()
     report(ProgressEvent("Writing", 0, 1))
     try:
         video = write_video(prepared.out, frames, prepared.settings.fps or prepared.facts.fps)
         timings = {"load_s": load_s, "generate_s": sampled - started, "write_s": time.perf_counter() - sampled}
-        write_json(prepared.sidecar_path, _sidecar(prepared, timings, {}))
+        write_json(prepared.sidecar_path, _sidecar(prepared, timings, {}, attention))
     except MediaError as error:  # the place was checked before, so it went bad in between
         raise GenerationFailed(str(error)) from error
     report(ProgressEvent("Writing", 1, 1))
@@ -240,11 +241,10 @@ def _settled(
 ) -> Prepared:
     """Fill in what the person left open, and collect what they should know."""
     warnings = []
-    plan = plan_file(settings.attention, source)
-    if settings.attention == "auto" and plan is None:
-        warnings.append(f"the model {settings.model} brings no attention plan along; attention stays dense")
-    if plan is not None:
-        check_plan(settings.attention, plan, facts, ClipShape(inputs.tracks.frames, *inputs.tracks.size))
+    clip = ClipShape(inputs.tracks.frames, *inputs.tracks.size)
+    attention = settle_attention(settings.attention, source, facts, clip, settings.device)
+    if settings.attention != "dense":
+        warnings.append(attention.reason)
     unknown = facts.unknown_words(" ".join((settings.prompt, settings.negative_prompt or "")))
     if unknown:
         words = ", ".join(f"'{word}'" for word in unknown)
@@ -266,14 +266,16 @@ def _settled(
             "guidance": facts.guidance if settings.guidance is None else settings.guidance,
         }
     )
-    return Prepared(settled, inputs, source, facts, out, tuple(warnings))
+    return Prepared(settled, inputs, source, facts, out, attention, tuple(warnings))
 
 
 def _triple(shape: ClipShape) -> tuple[int, int, int]:
     return shape.frames, shape.height, shape.width
 
 
-def _generate(prepared: Prepared, pipeline: Any, report: Report, cancel: CancelToken | None) -> UInt8:
+def _generate(
+    prepared: Prepared, pipeline: Any, report: Report, cancel: CancelToken | None
+) -> tuple[UInt8, dict[str, Any]]:
     import torch
 
     settings = prepared.settings
@@ -285,7 +287,7 @@ def _generate(prepared: Prepared, pipeline: Any, report: Report, cancel: CancelT
         return {}
 
     try:
-        with planned_attention(settings.attention, prepared.source, pipeline):
+        with planned_attention(prepared.attention, pipeline) as record:
             frames = pipeline(
                 prepared.inputs.picture,
                 prepared.inputs.tracks,
@@ -308,14 +310,16 @@ def _generate(prepared: Prepared, pipeline: Any, report: Report, cancel: CancelT
             f"Out of memory at {shape.frames} frames of {shape.height}x{shape.width} ({str(error)[:120]}). "
             "Use a smaller --height and --width, fewer --frames, or --offload sequential."
         ) from None
-    return np.asarray(frames, dtype=np.uint8)
+    return np.asarray(frames, dtype=np.uint8), record
 
 
 def _weight(weight: float | Sequence[float]) -> float | list[float]:
     return float(weight) if isinstance(weight, int | float) else list(weight)
 
 
-def _sidecar(prepared: Prepared, timings: dict[str, float], measured: dict[str, Any]) -> dict[str, Any]:
+def _sidecar(
+    prepared: Prepared, timings: dict[str, float], measured: dict[str, Any], attention: dict[str, Any]
+) -> dict[str, Any]:
     return {
         "version": VERSION,
         "kind": "animate",
@@ -324,6 +328,7 @@ def _sidecar(prepared: Prepared, timings: dict[str, float], measured: dict[str, 
         "settings": prepared.settings.model_dump(mode="json"),
         "timings": timings,
         "measured": measured,
+        "attention": attention,
         "versions": {"magicgen": _version("magicgen"), **{name: _version(name) for name in LIBRARIES}},
         "machine": {"python": platform.python_version(), "system": platform.platform()},
         "inputs": inputs_to_json(prepared.inputs),

@@ -2,75 +2,85 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from magicgen.errors import PlanError
 from magicgen.jobs.inputs import ClipShape
 from magicgen.weights.facts import ModelFacts
 from magicgen.weights.sources import ModelSource, PipelineFolder, ReleasedMagicMotion
 
-
-def plan_file(attention: str, source: ModelSource) -> Path | None:
-    """The plan that ``dense``, ``auto`` or a path stands for; None for dense attention.
-
-    Raises:
-        PlanError: there is no such file.
-    """
-    match attention:
-        case "dense":
-            return None
-        case "auto":
-            brought = _folder(source) / "plan.json"
-            return brought if brought.is_file() else None
-        case path:
-            if not Path(path).is_file():
-                raise PlanError(f"--attention {path}: there is no such plan. Expected dense, auto or a PLAN.json.")
-            return Path(path)
+if TYPE_CHECKING:
+    from magicgen.attention.plan import SparsePlan
 
 
-def check_plan(attention: str, path: Path, facts: ModelFacts, shape: ClipShape) -> None:
-    """Make sure that a plan fits a model and a clip; the plan that a model brings along is carried over to other clips.
+@dataclass(frozen=True)
+class Attention:
+    """What a run does about attention: a plan (None: dense), and why."""
+
+    plan: "SparsePlan | None"
+    reason: str
+
+
+def settle_attention(
+    wanted: str, source: ModelSource, facts: ModelFacts, shape: ClipShape, device: str | None
+) -> Attention:
+    """``dense``, ``auto`` or a plan file -> what the run will do; nothing is loaded.
+
+    ``auto`` looks at the plans of the project and at ``plan.json`` in the model's folder.
 
     Raises:
-        PlanError: the file is no plan, or is for another model or clip.
+        PlanError: no such file, no plan, or a plan for another model or clip.
     """
-    from magicgen.attention.plan import check_fit, check_grid
-    from magicgen.attention.plan_file import read_plan
+    if wanted == "dense":
+        return Attention(None, "dense attention, as asked")
+    if wanted != "auto" and not Path(wanted).is_file():
+        raise PlanError(f"--attention {wanted}: there is no such plan. Expected dense, auto or a PLAN.json.")
+    import torch
+
+    from magicgen.attention.auto import SHIPPED_PLANS, choose_attention
     from magicgen.attention.tokens import TokenGrid
 
-    plan, config, step = read_plan(path), facts.transformer, facts.size_step
-    check_fit(
-        plan,
-        "transformer",
-        layers=int(config["num_layers"]),
-        heads=int(config["num_attention_heads"]),
-        head_dim=int(config["attention_head_dim"]),
+    config, step = facts.transformer, facts.size_step
+    text = int(config.get("max_text_seq_length", 226))
+    brought = _folder(source) / "plan.json"
+    choice = choose_attention(
+        wanted,
+        model_id=source.name,
+        shapes={
+            "transformer": (
+                int(config["num_layers"]),
+                int(config["num_attention_heads"]),
+                int(config["attention_head_dim"]),
+            )
+        },
+        grid=TokenGrid(text, (shape.frames - 1) // 4 + 1, shape.height // step, shape.width // step),
+        device=torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")).type,
+        shipped=[*sorted(SHIPPED_PLANS.glob("*.json")), *([brought] if brought.is_file() else [])],
     )
-    if attention != "auto":
-        text = int(config.get("max_text_seq_length", 226))
-        grid = TokenGrid(text, (shape.frames - 1) // 4 + 1, shape.height // step, shape.width // step)
-        check_grid(plan, grid)
+    return Attention(choice.plan, choice.reason)
 
 
 @contextmanager
-def planned_attention(attention: str, source: ModelSource, pipeline: Any) -> Iterator[None]:
+def planned_attention(attention: Attention, pipeline: Any) -> Iterator[dict[str, Any]]:
     """Run by the plan inside the block; the pipeline is as before afterwards.
+
+    Yields:
+        A record for the sidecar: what was chosen and why and, after the block, what ran.
 
     Raises:
         PlanError: the plan is for another model or clip size.
     """
-    path = plan_file(attention, source)
-    if path is None:
-        yield
+    record: dict[str, Any] = {"choice": attention.reason}
+    if attention.plan is None:
+        yield record
         return
     from magicgen.attention.apply import enable_sparse_attention
-    from magicgen.attention.plan_file import read_plan
 
-    plan = read_plan(path)
-    rescale = attention == "auto"
-    with enable_sparse_attention(pipeline.transformer, plan, control_branch=pipeline.branch, rescale=rescale):
-        yield
+    with enable_sparse_attention(pipeline.transformer, attention.plan, control_branch=pipeline.branch) as handle:
+        yield record
+        record["report"] = handle.report().as_dict()
 
 
 def _folder(source: ModelSource) -> Path:

@@ -4,7 +4,17 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from attention_tiny import (
+from diffusers import CogVideoXTransformer3DModel
+
+from magicgen.attention.apply import enable_sparse_attention
+from magicgen.attention.patterns import Dense, Skip
+from magicgen.attention.plan import PartPlan, Phase, SparsePlan, dense_plan
+from magicgen.attention.processor import PlannedProcessor
+from magicgen.attention.tokens import TokenGrid
+from magicgen.errors import PlanError
+from magicgen.models.control_branch import ControlBranch
+from magicgen.models.transformer import VideoTransformer
+from tests.attention_tiny import (
     GRID,
     HEAD_DIM,
     HEADS,
@@ -16,16 +26,6 @@ from attention_tiny import (
     relative,
     tiny_transformer,
 )
-from diffusers import CogVideoXTransformer3DModel
-
-from magicgen.attention.apply import enable_sparse_attention
-from magicgen.attention.patterns import Dense, Skip
-from magicgen.attention.plan import PartPlan, Phase, SparsePlan, dense_plan
-from magicgen.attention.processor import PlannedProcessor
-from magicgen.attention.tokens import TokenGrid
-from magicgen.errors import PlanError
-from magicgen.models.control_branch import ControlBranch
-from magicgen.models.transformer import VideoTransformer
 
 SHAPES = {"transformer": (LAYERS, HEADS, HEAD_DIM)}
 

@@ -7,7 +7,6 @@ import sys
 
 import pytest
 import torch
-from attention_tiny import relative
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,6 +29,7 @@ from magicgen.attention.patterns import (
 )
 from magicgen.attention.tokens import Order, TokenGrid
 from magicgen.errors import PlanError
+from tests.attention_tiny import relative
 
 grids = st.builds(
     TokenGrid,

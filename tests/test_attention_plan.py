@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from attention_tiny import GRID, HEAD_DIM, HEADS, LAYERS, MIXED, OTHER, tiny_transformer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +27,7 @@ from magicgen.attention.plan_file import read_plan, write_plan
 from magicgen.attention.show import COLOURS, draw_plan, plan_table
 from magicgen.attention.tokens import TokenGrid
 from magicgen.errors import PlanError
+from tests.attention_tiny import GRID, HEAD_DIM, HEADS, LAYERS, MIXED, OTHER, tiny_transformer
 
 SHAPES = {"transformer": (LAYERS, HEADS, HEAD_DIM)}
 PHASES = (Phase("early", 1.0, 0.8), Phase("rest", 0.8, 0.0))

@@ -4,7 +4,6 @@ import time
 
 import pytest
 import torch
-from attention_tiny import HEAD_DIM, HEADS, forward_of, tiny_transformer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from magicgen.attention.search import PaperRule, Psnr, SearchSettings, Speedup, 
 from magicgen.attention.solve import Options, paper_rule, solve_budget, solve_error, total_error
 from magicgen.attention.tokens import TokenGrid
 from magicgen.errors import PlanError
+from tests.attention_tiny import HEAD_DIM, HEADS, forward_of, tiny_transformer
 
 GRID = TokenGrid(16, 4, 8, 10)
 PHASES = (Phase("early", 1.0, 0.85), Phase("rest", 0.85, 0.0))

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from attention_tiny import relative
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from magicgen.attention.spatial_sparse import SpatialSparseAttention, SpatialSparseConfig
 from magicgen.attention.tokens import TokenGrid
 from magicgen.errors import PlanError
+from tests.attention_tiny import relative
 
 WIDTH, HEADS, DIM = 24, 2, 16
 

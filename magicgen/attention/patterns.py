@@ -12,6 +12,7 @@ published; the definitions here are this project's own:
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import assert_never
 
@@ -159,6 +160,7 @@ def order_of(spec: Spec) -> Order:
     return Order.TOKEN_MAJOR if isinstance(spec, MultiDiagonal) else Order.FRAME_MAJOR
 
 
+@lru_cache(maxsize=1024)
 def block_plan(spec: Spec, grid: TokenGrid) -> BlockPlan:
     """What has to be computed for ``spec`` on ``grid``. Raises PlanError if a stripe column lies outside the grid."""
     match spec:

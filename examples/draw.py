@@ -18,7 +18,7 @@ from magicgen.control.rle import encode_rle
 from magicgen.media import read_image, write_bytes, write_image
 
 HERE = Path(__file__).resolve().parent
-FRAMES = 49
+FRAMES = 17
 Points = Sequence[tuple[int, int]]
 Move = Callable[[float], tuple[float, float, float, float]]
 

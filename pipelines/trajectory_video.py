@@ -272,7 +272,9 @@ class TrajectoryVideoPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         if (tracks.frames - 1) % temporal:
             raise TrajectoryError(f"The model makes {temporal}n + 1 frames; the trajectory has {tracks.frames}.")
         if self.transformer.config.patch_size_t is not None:
-            raise TrajectoryError("Models that patch time (CogVideoX 1.5) have no trajectory control; use CogVideoX 1.0.")
+            raise TrajectoryError(
+                "Models that patch time (CogVideoX 1.5) have no trajectory control; use CogVideoX 1.0."
+            )
         if use_draft and not self.knows_drafts:
             raise TrajectoryError("These weights were trained without motion drafts; leave use_draft off.")
         self._check_position_table(tracks.frames, height // spatial, width // spatial)
@@ -371,12 +373,16 @@ class TrajectoryVideoPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         if not self.knows_drafts:
             return image_condition(image_latent, latent_frames, extra, None, None)
         if not use_draft:
-            held = self.encode(np.repeat(first[None], tracks.frames, axis=0), None, len(image_latent), image_latent.device)
+            held = self.encode(
+                np.repeat(first[None], tracks.frames, axis=0), None, len(image_latent), image_latent.device
+            )
             return image_condition(image_latent, latent_frames, extra, held, None)
         draft = motion_draft(first, tracks, level)
         carried = self.encode(draft.frames, None, image_latent.shape[0], image_latent.device)
         state = draft_state_channels(torch.from_numpy(draft.state)[None]).to(carried)
-        return image_condition(image_latent, latent_frames, extra, carried, state.expand(carried.shape[0], -1, -1, -1, -1))
+        return image_condition(
+            image_latent, latent_frames, extra, carried, state.expand(carried.shape[0], -1, -1, -1, -1)
+        )
 
     def predictor(
         self,
@@ -457,7 +463,9 @@ class TrajectoryVideoPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         config = self.vae.config
         return 2 ** (len(config.block_out_channels) - 1), int(config.temporal_compression_ratio)
 
-    def _step_callback(self, callback: Any, names: Sequence[str], bar: Any) -> Callable[[StepReport], torch.Tensor | None]:
+    def _step_callback(
+        self, callback: Any, names: Sequence[str], bar: Any
+    ) -> Callable[[StepReport], torch.Tensor | None]:
         if isinstance(callback, PipelineCallback | MultiPipelineCallbacks):
             names = callback.tensor_inputs
         unknown = [name for name in names if name not in self._callback_tensor_inputs]

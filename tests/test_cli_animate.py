@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -294,7 +295,10 @@ def test_a_disk_that_fills_up_on_the_way_is_a_failure(
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_leaves_no_half_file(job: list[object], tmp_path: Path, number: int, code: int) -> None:
     command = [sys.executable, "-m", "magicgen", *map(str, job), "--steps", "1000"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    # A test run in the background of a script would pass on that Ctrl-C is to be ignored.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=heed)
     deadline = time.monotonic() + 300
     while not (tmp_path / "out.overlay.mp4").exists() and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -111,7 +111,11 @@ def test_fill_keeps_known_pixels_and_is_smooth() -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(
-    x=st.floats(-0.5, 1.2), y=st.floats(-0.5, 1.2), w=st.floats(0.02, 0.9), h=st.floats(0.02, 0.9), seed=st.integers(0, 9)
+    x=st.floats(-0.5, 1.2),
+    y=st.floats(-0.5, 1.2),
+    w=st.floats(0.02, 0.9),
+    h=st.floats(0.02, 0.9),
+    seed=st.integers(0, 9),
 )
 def test_any_box_gives_a_draft(x: float, y: float, w: float, h: float, seed: int) -> None:
     tracks = square_tracks()

@@ -148,7 +148,11 @@ def released_like(frames: int = 9) -> TrajectoryVideoPipeline:
     small = small_pipeline()
     shape = {**RELEASED_SHAPE, "in_channels": 48, "out_channels": 24, "text_embed_dim": 8, "max_text_seq_length": 6}
     transformer = VideoTransformer(**{**shape, "sample_width": 6, "sample_height": 4, "sample_frames": frames}).eval()
-    parts = {**small.components, "transformer": transformer, "branch": ControlBranch.from_transformer(transformer).eval()}
+    parts = {
+        **small.components,
+        "transformer": transformer,
+        "branch": ControlBranch.from_transformer(transformer).eval(),
+    }
     pipe = TrajectoryVideoPipeline(**parts, default_steps=2)
     pipe.scheduler.register_to_config(prediction_type="v_prediction")
     pipe.set_progress_bar_config(disable=True)

@@ -8,9 +8,12 @@ import torch
 
 from magicgen.config import load_config
 from magicgen.control.tracks import SparseBoxLevel
-from magicgen.errors import ConfigError, GenerationFailed, WeightsError
+from magicgen.errors import ConfigError, DatasetError, GenerationFailed, WeightsError
+from magicgen.synthetic.export import write_scene
+from magicgen.synthetic.scene import SceneSettings, random_scene
 from magicgen.training.checkpoints import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
-from magicgen.training.examples import SyntheticClips, TrajectoryExamples, batches, clip_source, draw_level, moved_region
+from magicgen.training.clips import SyntheticClips
+from magicgen.training.examples import TrajectoryExamples, batches, draw_level, moved_region
 from magicgen.training.export import export_run
 from magicgen.training.loop import Trainer
 from magicgen.training.losses import add_noise, diffusion_loss, draw_timesteps, recovered_clean
@@ -18,6 +21,7 @@ from magicgen.training.networks import tiny_networks
 from magicgen.training.optimizers import learning_rate_factor, make_optimizers
 from magicgen.training.options import LevelShares, OptimizerOptions, TinyModel, TrainingOptions
 from magicgen.training.run import build_networks, train
+from magicgen.training.sources import clip_source
 from tests.test_sampling import schedulers
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "train"
@@ -25,7 +29,19 @@ SMOKE = CONFIGS / "tiny_smoke.yaml"
 
 
 def options(tmp_path: Path, *overrides: str) -> TrainingOptions:
-    return load_config(SMOKE, TrainingOptions, [f"out={tmp_path / 'run'}", "validation.every=100", *overrides])
+    return load_config(
+        SMOKE,
+        TrainingOptions,
+        [f"out={tmp_path / 'run'}", "validation.every=100", "optimizer.decay_share=0", *overrides],
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> TrainingOptions:
+    """A finished toy run."""
+    chosen = options(tmp_path_factory.mktemp("finished"), "checkpoint_every=1")
+    train(chosen, resume=False, log=lambda line: None)
+    return chosen
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -37,24 +53,18 @@ def test_every_training_configuration_is_valid(path: Path) -> None:
     load_config(path, TrainingOptions, [])
 
 
-def test_resumed_run_equals_an_undisturbed_one(tmp_path: Path) -> None:
-    whole = options(tmp_path / "whole")
-    train(whole, resume=False, log=lambda line: None)
-    halves = options(tmp_path / "halves", "steps=2", "optimizer.decay_share=0")
+def test_resumed_run_equals_an_undisturbed_one(finished: TrainingOptions, tmp_path: Path) -> None:
+    halves = options(tmp_path / "halves", "steps=2")
     train(halves, resume=False, log=lambda line: None)
-    rest = options(tmp_path / "halves", "optimizer.decay_share=0")
+    rest = options(tmp_path / "halves")
     train(rest, resume=True, log=lambda line: None)
-    straight = options(tmp_path / "straight", "optimizer.decay_share=0")
-    train(straight, resume=False, log=lambda line: None)
-    resumed, undisturbed = weights(rest.out), weights(straight.out)
+    resumed, undisturbed = weights(rest.out), weights(finished.out)
     assert all(torch.equal(resumed[key], undisturbed[key]) for key in undisturbed)
-    assert not torch.equal(resumed["transformer.proj_out.weight"], weights(whole.out)["transformer.proj_out.weight"])
 
 
-def test_used_folder_needs_resume(tmp_path: Path) -> None:
-    train(options(tmp_path, "steps=1", "checkpoint_every=1"), resume=False, log=lambda line: None)
+def test_used_folder_needs_resume(finished: TrainingOptions) -> None:
     with pytest.raises(ConfigError, match="--resume"):
-        train(options(tmp_path), resume=False)
+        train(finished, resume=False)
 
 
 def test_validation_reports_three_levels(tmp_path: Path) -> None:
@@ -68,7 +78,9 @@ def test_only_named_parts_learn(tmp_path: Path) -> None:
     trainer = Trainer(chosen, build_networks(chosen))
     before = {name: value.clone() for name, value in trainer.plain.state_dict().items()}
     trainer.run(lambda result: None, None)
-    changed = {name.split(".")[0] for name, value in trainer.plain.state_dict().items() if not torch.equal(value, before[name])}
+    changed = {
+        name.split(".")[0] for name, value in trainer.plain.state_dict().items() if not torch.equal(value, before[name])
+    }
     assert changed == {"branch", "head"}
 
 
@@ -92,28 +104,24 @@ def test_averaged_weights_come_and_go(tmp_path: Path) -> None:
     assert torch.equal(trainer.plain.state_dict()[name], own)
 
 
-def test_export_loads_as_a_pipeline(tmp_path: Path) -> None:
+def test_export_loads_as_a_pipeline(finished: TrainingOptions, tmp_path: Path) -> None:
     from pipelines.trajectory_video import TrajectoryVideoPipeline
 
-    chosen = options(tmp_path)
-    train(chosen, resume=False, log=lambda line: None)
-    folder = export_run(chosen.out, tmp_path / "model", steps=2)
+    folder = export_run(finished.out, tmp_path / "model", steps=2)
     pipeline = TrajectoryVideoPipeline.from_pretrained(folder)
     assert pipeline.transformer.dtype == torch.float16
     assert (pipeline.config.default_frames, pipeline.config.default_steps) == (5, 2)
     assert (folder / "segmentation_head" / "config.json").is_file()
     assert (folder / "train.yaml").is_file()
     with pytest.raises(WeightsError, match="exists"):
-        export_run(chosen.out, folder)
+        export_run(finished.out, folder)
     with pytest.raises(WeightsError, match=r"settings\.json"):
         export_run(tmp_path, tmp_path / "other")
 
 
-def test_next_stage_starts_from_averaged_weights(tmp_path: Path) -> None:
-    first = options(tmp_path / "one")
-    train(first, resume=False, log=lambda line: None)
-    networks = build_networks(options(tmp_path / "two", f"start_from={first.out}"))
-    checkpoint = load_checkpoint(latest_checkpoint(first.out), torch.device("cpu"))
+def test_next_stage_starts_from_averaged_weights(finished: TrainingOptions, tmp_path: Path) -> None:
+    networks = build_networks(options(tmp_path / "two", f"start_from={finished.out}"))
+    checkpoint = load_checkpoint(latest_checkpoint(finished.out), torch.device("cpu"))
     name, value = next(iter(networks.trainable.named_parameters()))
     assert torch.equal(value, checkpoint.ema["shadow_params"][0]), name
     with pytest.raises(ConfigError, match="no checkpoint"):
@@ -131,7 +139,10 @@ def test_checkpoints_rotate_and_survive_a_failed_write(tmp_path: Path) -> None:
     empty = Checkpoint(0, [], {}, {}, [], {})
     for step in (1, 2, 3):
         save_checkpoint(tmp_path, Checkpoint(step, [], {}, {}, [], {}), keep=2)
-    assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == ["step_00000002.pt", "step_00000003.pt"]
+    assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == [
+        "step_00000002.pt",
+        "step_00000003.pt",
+    ]
     (tmp_path / "checkpoints" / "step_00000000.tmp").mkdir()
     with pytest.raises((GenerationFailed, OSError)):
         save_checkpoint(tmp_path, empty, keep=2)
@@ -163,7 +174,9 @@ def test_moved_region_leaves_out_what_rests(tmp_path: Path) -> None:
 def test_sparse_levels_keep_the_last_frame() -> None:
     rng = np.random.default_rng(0)
     levels = [draw_level(rng, LevelShares(sparse_box=1.0), 17) for _ in range(50)]
-    assert all(isinstance(level, SparseBoxLevel) and level.frames[-1] == 16 and len(level.frames) < 10 for level in levels)
+    assert all(
+        isinstance(level, SparseBoxLevel) and level.frames[-1] == 16 and len(level.frames) < 10 for level in levels
+    )
 
 
 @pytest.mark.parametrize("scheduler", schedulers(), ids=lambda s: type(s).__name__)
@@ -204,3 +217,23 @@ def test_schedule_and_optimizer_groups() -> None:
     count = sum(p.numel() for o in (adam, muon) for g in o.param_groups for p in g["params"])
     assert count == sum(p.numel() for p in networks.trainable.parameters())
     assert all(p.ndim == 2 for g in muon.param_groups for p in g["params"])
+
+
+def test_own_clips_train(tmp_path: Path) -> None:
+    settings = SceneSettings(frames=9, height=48, width=64)
+    for index in range(2):
+        write_scene(random_scene(np.random.default_rng(index), settings), tmp_path / "clips" / f"clip{index}")
+    chosen = options(tmp_path, "data.source.kind=folder", f"data.source.path={tmp_path / 'clips'}", "steps=1")
+    source = clip_source(chosen.data, 0)
+    first, again = source.clip(3), source.clip(3)
+    assert first.video.shape == (5, 32, 48, 3)
+    assert first.tracks.masks[:, 0].any(axis=(1, 2)).all()
+    assert np.array_equal(first.video, again.video)
+    assert first.caption
+    train(chosen, resume=False, log=lambda line: None)
+    with pytest.raises(DatasetError, match="holds no clips"):
+        clip_source(options(tmp_path, "data.source.kind=folder", f"data.source.path={tmp_path}").data, 0)
+    next((tmp_path / "clips").glob("*/masks/00001.png")).unlink()
+    with pytest.raises(DatasetError, match="every frame needs its mask"):
+        for index in range(9):
+            source.clip(index)

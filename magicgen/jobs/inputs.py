@@ -2,20 +2,21 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
 
-from magicgen.control.geometry import PICTURE, Box, boxes_within
+from magicgen.control.fitting import fit_tracks, resample_tracks
+from magicgen.control.geometry import Box
 from magicgen.control.map_video import MapVideo, read_map_video
-from magicgen.control.resolve import level_by_name, natural_level, resize_mask, resolve
+from magicgen.control.resolve import level_by_name, natural_level, resolve
 from magicgen.control.tracks import Bools, BoxLevel, Level, MaskLevel, SparseBoxLevel, Tracks, level_name
 from magicgen.control.trajectory import Trajectory, read_trajectory, same_aspect
 from magicgen.errors import TrajectoryError
-from magicgen.media import crop_to_aspect, fit, resize
+from magicgen.media import fit, resize
 
 UInt8 = npt.NDArray[np.uint8]
 Document = Trajectory | MapVideo
@@ -120,9 +121,8 @@ def clip_inputs(
             wanted = natural_level(trajectory) if level is None else _level(level, trajectory)
             return ClipInputs(picture, tracks, _checked(wanted, tracks))
         case MapVideo(tracks, drawn, fps):
-            window = PICTURE if straight else _window(source_size, shape)
-            tracks, drawn = _resampled(tracks, drawn, shape.frames)
-            tracks = _cut_tracks(tracks, window, shape.height, shape.width)
+            tracks, drawn = resample_tracks(tracks, drawn, shape.frames)
+            tracks = fit_tracks(tracks, shape.height, shape.width, source_size)
             return ClipInputs(picture, tracks, _checked(_map_level(level, drawn, tracks.frames), tracks), fps)
         case _:
             assert_never(document)
@@ -153,52 +153,3 @@ def _map_level(word: str | None, drawn: Level, frames: int) -> Level:
                 f"The map video shows the level {level_name(drawn)}, which does not hold what the level {word} needs. "
                 "Leave out --level, or choose a coarser one (mask, then box, then sparse_box)."
             )
-
-
-def _window(photo: tuple[int, int], shape: ClipShape) -> Box:
-    y0, y1, x0, x1 = crop_to_aspect(photo, shape.height, shape.width)
-    return Box(x0 / photo[1], y0 / photo[0], x1 / photo[1], y1 / photo[0])
-
-
-def _resampled(tracks: Tracks, level: Level, frames: int) -> tuple[Tracks, Level]:
-    """Every new frame takes the nearest old one; the kept frames of a sparse level move with their boxes."""
-    old = tracks.frames
-    if frames == old:
-        return tracks, level
-    source = np.round(np.linspace(0, old - 1, frames)).astype(int)
-    match level:
-        case SparseBoxLevel(kept):
-            places = {frame: round(frame * (frames - 1) / max(old - 1, 1)) for frame in kept}
-            boxes = np.full((len(tracks.names), frames, 4), np.nan, np.float32)
-            boxes[:, 0] = tracks.boxes[:, 0]
-            for frame, place in places.items():
-                boxes[:, max(place, 1)] = tracks.boxes[:, frame]
-            new_level: Level = SparseBoxLevel(tuple(sorted({max(place, 1) for place in places.values()})))
-            return replace(tracks, boxes=boxes, masks=None, angles=None), new_level
-        case MaskLevel() | BoxLevel():
-            masks = None if tracks.masks is None else tracks.masks[:, source]
-            angles = None if tracks.angles is None else tracks.angles[:, source]
-            return replace(tracks, boxes=tracks.boxes[:, source], masks=masks, angles=angles), level
-        case _:
-            assert_never(level)
-
-
-def _cut_tracks(tracks: Tracks, window: Box, height: int, width: int) -> Tracks:
-    """Tracks of a whole picture, of any size, at the size of a clip that shows a window of it."""
-    rows, columns = tracks.size
-    y0, y1 = round(window.y0 * rows), max(round(window.y1 * rows), round(window.y0 * rows) + 1)
-    x0, x1 = round(window.x0 * columns), max(round(window.x1 * columns), round(window.x0 * columns) + 1)
-
-    def cut(mask: Bools) -> Bools:
-        return resize_mask(mask[y0:y1, x0:x1], height, width)
-
-    firsts = np.stack([cut(mask) for mask in tracks.first_masks])
-    for name, mask in zip(tracks.names, firsts, strict=True):
-        if not mask.any():
-            raise TrajectoryError(
-                f"Nothing of {name!r} is left on frame 0 at {width}x{height} pixels. Choose a larger size, or the "
-                "aspect of the map video."
-            )
-    masks = None if tracks.masks is None else np.stack([[cut(mask) for mask in masks] for masks in tracks.masks])
-    boxes = boxes_within(tracks.boxes.astype(np.float64), window).astype(np.float32)
-    return Tracks(tracks.names, firsts, boxes, masks, tracks.angles)

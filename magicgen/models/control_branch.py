@@ -177,7 +177,10 @@ class ControlBranch(ModelMixin, AttentionMixin, ConfigMixin, PeftAdapterMixin):
 
     @classmethod
     def from_transformer(
-        cls, transformer: VideoTransformer, control_layers: Sequence[int] | None = None, condition_channels: int | None = None
+        cls,
+        transformer: VideoTransformer,
+        control_layers: Sequence[int] | None = None,
+        condition_channels: int | None = None,
     ) -> "ControlBranch":
         """A fresh branch: blocks and embeddings copied from the base, projections zero.
 

@@ -56,7 +56,9 @@ def load_checkpoint(path: Path, device: torch.device) -> Checkpoint:
         content = torch.load(path, map_location=device, weights_only=True)
         return Checkpoint(**content)
     except (RuntimeError, TypeError, OSError, EOFError) as error:
-        raise WeightsError(f"{path} is not a readable checkpoint ({error}); delete it to go on from an earlier one.") from error
+        raise WeightsError(
+            f"{path} is not a readable checkpoint ({error}); delete it to go on from an earlier one."
+        ) from error
 
 
 def _checkpoints(out: Path) -> list[Path]:

@@ -4,8 +4,7 @@ Example ``i`` of a run depends on (seed, i) alone, so a resumed run sees exactly
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,38 +14,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from magicgen.control.draft import motion_draft
 from magicgen.control.raster import rasterise
 from magicgen.control.tracks import BoxLevel, Level, MaskLevel, SparseBoxLevel, Tracks
-from magicgen.synthetic.scene import SceneSettings, random_scene
-from magicgen.training.options import DataOptions, FolderData, LevelShares, SyntheticData
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A video with its exact tracks: (T, H, W, 3) uint8, :class:`Tracks` with masks, a caption."""
-
-    video: npt.NDArray[np.uint8]
-    tracks: Tracks
-    caption: str
-
-
-class ClipSource(Protocol):
-    """Anything that can give clip number ``i``."""
-
-    def clip(self, index: int) -> Clip:
-        """The clip; the same index always gives the same one."""
-        ...
-
-
-@dataclass(frozen=True)
-class SyntheticClips:
-    """Procedural scenes, one per index."""
-
-    seed: int
-    settings: SceneSettings
-
-    def clip(self, index: int) -> Clip:
-        """Scene ``index`` of this seed."""
-        scene = random_scene(np.random.default_rng([self.seed, index]), self.settings)
-        return Clip(scene.video, replace(scene.tracks, angles=None), scene.caption)
+from magicgen.training.clips import Clip, ClipSource
+from magicgen.training.options import DataOptions, LevelShares
 
 
 @dataclass(frozen=True)
@@ -126,26 +95,6 @@ class OrderedSampler(Sampler[int]):
 
     def __len__(self) -> int:
         return self.stop - self.start
-
-
-def clip_source(options: DataOptions, seed: int) -> ClipSource:
-    """The source that a configuration names."""
-    match options.source:
-        case SyntheticData() as synthetic:
-            settings = SceneSettings(
-                frames=options.frames,
-                height=options.height,
-                width=options.width,
-                min_objects=synthetic.min_objects,
-                max_objects=synthetic.max_objects,
-                camera=synthetic.camera,
-                light=synthetic.light,
-            )
-            return SyntheticClips(seed, settings)
-        case FolderData(path=path):
-            from magicgen.training.trajectory_dataset import FolderClips
-
-            return FolderClips(path, options.frames, options.height, options.width, seed)
 
 
 def collate(items: Sequence[dict[str, np.ndarray | str | bool]]) -> Batch:

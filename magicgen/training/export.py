@@ -31,7 +31,9 @@ def export_run(run: Path, out: Path, *, steps: int = 4, guidance: float = 1.0, f
 
     settings = run / "settings.json"
     if not settings.is_file():
-        raise WeightsError(f"{run} is not a training run: it has no settings.json. Give the 'out' folder of 'magicgen train'.")
+        raise WeightsError(
+            f"{run} is not a training run: it has no settings.json. Give the 'out' folder of 'magicgen train'."
+        )
     if out.exists():
         raise WeightsError(f"{out} exists already; choose another folder or delete it first.")
     options = TrainingOptions.model_validate(json.loads(settings.read_text()))

@@ -18,15 +18,22 @@ from torch import nn
 
 from magicgen.errors import GenerationFailed
 from magicgen.models import BlockTransformAutoencoder
-from magicgen.models.conditioning import DRAFT_CHANNELS, draft_state_channels, encode_video, image_condition
-from magicgen.models.conditioning import pool_weights, to_signed
+from magicgen.models.conditioning import (
+    DRAFT_CHANNELS,
+    draft_state_channels,
+    encode_video,
+    image_condition,
+    pool_weights,
+    to_signed,
+)
 from magicgen.models.positions import rotary_embedding
 from magicgen.training.checkpoints import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
-from magicgen.training.examples import Batch, TrajectoryExamples, batches, clip_source
+from magicgen.training.examples import Batch, TrajectoryExamples, batches
 from magicgen.training.losses import add_noise, diffusion_loss, draw_timesteps, recovered_clean, segmentation_loss
 from magicgen.training.networks import NetworkSet
 from magicgen.training.optimizers import learning_rate_factor, make_optimizers
 from magicgen.training.options import SyntheticData, TrainingOptions
+from magicgen.training.sources import clip_source
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,9 @@ class Trainer:
 
     def __init__(self, options: TrainingOptions, networks: NetworkSet) -> None:
         self.options = options
-        self.accelerator = Accelerator(mixed_precision=options.precision, log_with="tensorboard", project_dir=options.out)
+        self.accelerator = Accelerator(
+            mixed_precision=options.precision, log_with="tensorboard", project_dir=options.out
+        )
         self.vae = networks.vae.to(self.accelerator.device)
         # Small models carry their autoencoder's tables; a released autoencoder is found again by its name.
         self.fixed_vae = isinstance(networks.vae, BlockTransformAutoencoder)
@@ -78,7 +87,9 @@ class Trainer:
         self.step = 0
         source = options.data.source
         per_scene = source.levels_per_scene if isinstance(source, SyntheticData) else 1
-        self.dataset = TrajectoryExamples(clip_source(options.data, options.seed), options.data, options.seed, per_scene)
+        self.dataset = TrajectoryExamples(
+            clip_source(options.data, options.seed), options.data, options.seed, per_scene
+        )
 
     @property
     def plain(self) -> Any:
@@ -100,7 +111,9 @@ class Trainer:
         self.step = checkpoint.step
         return True
 
-    def run(self, report: Callable[[StepResult], None], validate: Callable[["Trainer"], dict[str, float]] | None) -> None:
+    def run(
+        self, report: Callable[[StepResult], None], validate: Callable[["Trainer"], dict[str, float]] | None
+    ) -> None:
         """Train to ``options.steps``; checkpoints and validation on the way.
 
         Raises:

@@ -132,4 +132,4 @@ def _calibration_videos() -> list[Any]:
     from magicgen.synthetic.scene import SceneSettings, random_scene
 
     settings = SceneSettings(frames=17, height=128, width=192, max_objects=5)
-    return [random_scene(np.random.default_rng([20240229, index]), settings).video for index in range(48)]
+    return [random_scene(np.random.default_rng([20240229, index]), settings).video for index in range(12)]

@@ -12,10 +12,14 @@ from torch import nn
 from magicgen.training.options import OptimizerOptions
 
 
-def make_optimizers(named: Iterable[tuple[str, nn.Parameter]], options: OptimizerOptions) -> list[torch.optim.Optimizer]:
+def make_optimizers(
+    named: Iterable[tuple[str, nn.Parameter]], options: OptimizerOptions
+) -> list[torch.optim.Optimizer]:
     """One or two optimisers over the trainable parameters."""
     trainable = [(name, parameter) for name, parameter in named if parameter.requires_grad]
-    matrices = [parameter for name, parameter in trainable if options.kind == "muon" and _is_hidden_matrix(name, parameter)]
+    matrices = [
+        parameter for name, parameter in trainable if options.kind == "muon" and _is_hidden_matrix(name, parameter)
+    ]
     chosen = {id(parameter) for parameter in matrices}
     decayed = [p for _, p in trainable if id(p) not in chosen and p.ndim >= 2]
     plain = [p for _, p in trainable if id(p) not in chosen and p.ndim < 2]

@@ -37,7 +37,7 @@ class SyntheticData(StrictModel):
 
 
 class FolderData(StrictModel):
-    """A dataset folder written by ``magicgen-data build``."""
+    """Own clips: ``PATH/NAME/video.mp4`` with ``masks/NNNNN.png`` (the DAVIS layout) and an optional ``caption.txt``."""
 
     kind: Literal["folder"]
     path: Path

@@ -10,6 +10,7 @@ import torch
 from magicgen.errors import ConfigError
 from magicgen.progress import ProgressEvent, silent
 from magicgen.training.checkpoints import latest_checkpoint, load_checkpoint
+from magicgen.training.clips import Clip
 from magicgen.training.loop import StepResult, Trainer, write_settings
 from magicgen.training.networks import NetworkSet, pretrained_networks, tiny_networks
 from magicgen.training.options import TinyModel, TrainingOptions
@@ -65,17 +66,19 @@ def train(
     trainer = Trainer(options, build_networks(options))
     if resume and trainer.resume():
         log(f"resumed at step {trainer.step}")
-    clips = validation_clips(options) if trainer.accelerator.is_main_process else []
+    clips: list[Clip] = []
     started, first = time.perf_counter(), trainer.step
 
     def each_step(result: StepResult) -> None:
         rate = (time.perf_counter() - started) / max(result.step - first, 1)
         eta = rate * (options.steps - result.step)
         report(ProgressEvent(f"Training, loss {result.diffusion:.5f}", result.step, options.steps, eta))
-        if result.step % 25 == 0:
+        if result.step % 50 == 0:
             log(f"step {result.step} loss {result.diffusion:.5f} seg {result.segmentation:.4f} {rate:.2f} s/step")
 
     def each_validation(current: Trainer) -> dict[str, float]:
+        if not clips:
+            clips.extend(validation_clips(options))
         scores = validate(current, clips)
         for score in scores:
             log(f"step {current.step} {_line(score)}")

@@ -9,9 +9,11 @@ import torch
 
 from magicgen.control.draft import motion_draft
 from magicgen.control.tracks import BoxLevel, Level, MaskLevel, SparseBoxLevel, level_name
-from magicgen.training.examples import Clip, SyntheticClips, clip_source, moved_region
+from magicgen.training.clips import Clip, SyntheticClips
+from magicgen.training.examples import moved_region
 from magicgen.training.loop import Trainer
 from magicgen.training.options import TrainingOptions
+from magicgen.training.sources import clip_source
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,7 @@ def validation_levels(frames: int) -> tuple[Level, ...]:
     return MaskLevel(), BoxLevel(), SparseBoxLevel(tuple(sorted({1, frames // 2, frames - 1})))
 
 
-def region_psnr(
-    video: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], region: npt.NDArray[np.bool_]
-) -> float:
+def region_psnr(video: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], region: npt.NDArray[np.bool_]) -> float:
     """PSNR in dB of (T, H, W, 3) uint8 videos inside ``region`` (T, H, W)."""
     error = (video[region].astype(np.float64) - truth[region]) ** 2
     return float(10 * np.log10(255.0**2 / max(error.mean(), 1e-3)))
@@ -65,7 +65,9 @@ def validate(trainer: Trainer, clips: list[Clip]) -> list[ValidationScore]:
         )
         pipeline.set_progress_bar_config(disable=True)
         for level in validation_levels(options.data.frames):
-            rows = [_score(pipeline, clip, level, options.validation.steps, number) for number, clip in enumerate(clips)]
+            rows = [
+                _score(pipeline, clip, level, options.validation.steps, number) for number, clip in enumerate(clips)
+            ]
             scores.append(ValidationScore(level_name(level), *(float(value) for value in np.mean(rows, axis=0))))
     return scores
 

@@ -18,6 +18,10 @@ class TrajectoryError(MagicGenError):
     """A trajectory, a map video or a condition that cannot be used."""
 
 
+class GuideError(MagicGenError):
+    """A click, box, stroke, mask or word that cannot be used."""
+
+
 class MediaError(MagicGenError):
     """An image, a video or an output path that cannot be read or written."""
 

@@ -1,0 +1,300 @@
+"""What a person says about reflections in a photo: clicks, boxes, strokes, masks and words, resolved to two soft maps.
+
+A guide is a list of marks in the order in which they were made. Every mark speaks of one layer: the reflection (what is
+to go) or the transmission (the scene behind the glass, which is to stay). :func:`guide_maps` turns them into an array
+(H, W, 2) of float32 in [0, 1]: channel 0 says "reflection here", channel 1 "transmission here"; 0 is "unknown", and
+both may be above 0 where both layers are visible.
+
+Contradictions: marks are drawn in order, and the core of a later mark (the disc of a click, the line of a stroke, the
+inside of a box or mask) clears what earlier marks said there about the other layer. Two clicks of different layers
+within a hundredth of the picture of each other are refused: they cannot both be meant.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import assert_never
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from magicgen.control.geometry import Box
+from magicgen.control.tracks import Bools
+from magicgen.errors import GuideError
+
+Maps = npt.NDArray[np.float32]
+
+POINT_RADIUS = 0.04
+"""Radius of a click's core as a share of the shorter side."""
+SEGMENT_STRENGTH = 0.6
+"""How sure a segmented region is, where the click itself is sure (1)."""
+BOX_STRENGTH = 0.6
+LARGEST_SEGMENT = 0.6
+"""A segment that covers more of the picture than this is taken for a failure, and the click stands alone."""
+NEAREST = 0.01
+MAX_MARKS = 1000
+
+
+class Layer(Enum):
+    """Which of the two layers a mark speaks of; the value is the map's channel."""
+
+    REFLECTION = 0
+    TRANSMISSION = 1
+
+    @property
+    def other(self) -> "Layer":
+        """The opposite layer."""
+        return Layer.TRANSMISSION if self is Layer.REFLECTION else Layer.REFLECTION
+
+
+@dataclass(frozen=True)
+class PointMark:
+    """A click at (x, y), normalised, inside the picture."""
+
+    x: float
+    y: float
+    layer: Layer
+
+    def __post_init__(self) -> None:
+        _check_inside(self.x, self.y, "a click")
+
+
+@dataclass(frozen=True)
+class BoxMark:
+    """A box, of which at least a part lies inside the picture."""
+
+    box: Box
+    layer: Layer
+
+    def __post_init__(self) -> None:
+        if self.box.clipped() is None:
+            raise GuideError(
+                f"the box {_box_list(self.box)} lies outside the picture; coordinates are shares of width and height, "
+                "0 to 1, origin top left"
+            )
+
+
+@dataclass(frozen=True)
+class StrokeMark:
+    """A line drawn with a brush: normalised points and the brush's width as a share of the shorter side."""
+
+    points: tuple[tuple[float, float], ...]
+    width: float
+    layer: Layer
+
+    def __post_init__(self) -> None:
+        if not self.points:
+            raise GuideError("a stroke needs at least one point")
+        for x, y in self.points:
+            _check_inside(x, y, "a stroke's point")
+        if not (math.isfinite(self.width) and 0 < self.width <= 1):
+            raise GuideError(
+                f"a stroke's width is a share of the shorter side, above 0 and at most 1; got {self.width}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class MaskMark:
+    """A painted region, (H, W) bool at the photo's own size."""
+
+    mask: Bools
+    layer: Layer
+
+    def __post_init__(self) -> None:
+        if self.mask.ndim != 2 or self.mask.dtype != np.bool_:
+            raise GuideError(f"a mask is (H, W) bool; got {self.mask.dtype} {self.mask.shape}")
+
+
+@dataclass(frozen=True)
+class TextMark:
+    """Words that name what is reflected (or what is not)."""
+
+    text: str
+    layer: Layer
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise GuideError("a text mark needs words, such as 'the lamp'")
+
+
+Mark = PointMark | BoxMark | StrokeMark | MaskMark | TextMark
+
+
+@dataclass(frozen=True)
+class RemovalGuide:
+    """All marks of a person, in order; no mark at all asks for the automatic result."""
+
+    marks: tuple[Mark, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.marks) > MAX_MARKS:
+            raise GuideError(f"a guide holds at most {MAX_MARKS} marks; got {len(self.marks)}")
+        points = [mark for mark in self.marks if isinstance(mark, PointMark)]
+        for index, first in enumerate(points):
+            for second in points[index + 1 :]:
+                near = max(abs(first.x - second.x), abs(first.y - second.y)) < NEAREST
+                if near and first.layer is not second.layer:
+                    raise GuideError(
+                        f"the clicks at ({first.x:g}, {first.y:g}) and ({second.x:g}, {second.y:g}) contradict each "
+                        "other: one says reflection (+), the other transmission (-). Leave one of them out."
+                    )
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is said."""
+        return not self.marks
+
+    def with_mark(self, mark: Mark) -> "RemovalGuide":
+        """The same guide and one mark more."""
+        return RemovalGuide((*self.marks, mark))
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a promptable segmenter is asked: points (x, y, inside?) and a box, all normalised."""
+
+    points: tuple[tuple[float, float, bool], ...] = ()
+    box: Box | None = None
+
+
+# The photo is the segmenter's own business (it was set once); the answer is (H, W) bool at the size it was set at.
+SegmentRegion = Callable[[Prompt], Bools]
+SegmentText = Callable[[str], Bools]
+
+
+def guide_maps(
+    guide: RemovalGuide,
+    height: int,
+    width: int,
+    segment: SegmentRegion | None = None,
+    segment_text: SegmentText | None = None,
+    picture_size: tuple[int, int] | None = None,
+) -> Maps:
+    """The two maps of a guide at a size.
+
+    Args:
+        guide: the marks.
+        height, width: of the maps, in pixels.
+        segment: finds the region that a click or box means; without one, marks stand for themselves.
+        segment_text: finds the region that words mean.
+        picture_size: (H, W) of the photo that masks must have; unchecked when None.
+
+    Returns:
+        (height, width, 2) float32 in [0, 1]; all zero for an empty guide.
+
+    Raises:
+        GuideError: words without something that understands them, or a mask of another size.
+    """
+    maps = np.zeros((height, width, 2), np.float32)
+    for index, mark in enumerate(guide.marks):
+        core, region = _resolve(guide, index, (height, width), segment, segment_text, picture_size)
+        own, other = mark.layer.value, mark.layer.other.value
+        maps[..., own] = np.maximum(maps[..., own], np.maximum(core, region))
+        maps[..., other] *= 1 - core
+    return maps
+
+
+def _resolve(
+    guide: RemovalGuide,
+    index: int,
+    size: tuple[int, int],
+    segment: SegmentRegion | None,
+    segment_text: SegmentText | None,
+    picture_size: tuple[int, int] | None,
+) -> tuple[Maps, Maps]:
+    """A mark's sure core and its less sure region, (h, w) each."""
+    height, width = size
+    nothing = np.zeros(size, np.float32)
+    mark = guide.marks[index]
+    match mark:
+        case PointMark(x, y, layer):
+            # Earlier clicks of the other layer tell the segmenter what does not belong to the region.
+            others = tuple((p.x, p.y, False) for p in guide.marks if isinstance(p, PointMark) and p.layer is not layer)
+            found = None if segment is None else segment(Prompt(((x, y, True), *others)))
+            return disc(x, y, height, width), _region(found, size)
+        case BoxMark(box, _):
+            inside = box_map(box, height, width)
+            found = None if segment is None else segment(Prompt(box=box))
+            refined = np.minimum(_region(found, size), inside)
+            return np.where(refined > 0, inside, 0).astype(np.float32), inside * BOX_STRENGTH
+        case StrokeMark(points, stroke_width, _):
+            return stroke(points, stroke_width, height, width), nothing
+        case MaskMark(mask, _):
+            if picture_size is not None and mask.shape != picture_size:
+                raise GuideError(
+                    f"the mask is {mask.shape[1]}x{mask.shape[0]} pixels, the photo {picture_size[1]}x"
+                    f"{picture_size[0]}; give a mask of the photo's size"
+                )
+            return soft_resize(mask, height, width), nothing
+        case TextMark(text, _):
+            if segment_text is None:
+                raise GuideError(
+                    f"the words '{text}' need a text segmenter (Grounding DINO), and none is installed here. Use a "
+                    "click, a box, a stroke or a mask instead, or put its weights in place (see docs/reflection.md)."
+                )
+            return nothing, _region(segment_text(text), size)
+        case _:
+            assert_never(mark)
+
+
+def disc(x: float, y: float, height: int, width: int, radius: float = POINT_RADIUS) -> Maps:
+    """A click: 1 in its core, falling to 0 over half of its radius; ``radius`` is a share of the shorter side."""
+    reach = max(radius * min(height, width), 1.0)
+    rows = np.arange(height, dtype=np.float32)[:, None] + 0.5 - y * height
+    columns = np.arange(width, dtype=np.float32)[None] + 0.5 - x * width
+    distance = np.sqrt(rows**2 + columns**2)
+    return np.clip(2 - 2 * (distance - 0.5 * reach) / reach, 0, 1).astype(np.float32)
+
+
+def stroke(points: tuple[tuple[float, float], ...], brush: float, height: int, width: int) -> Maps:
+    """A brush line: 1 inside, antialiased at the edge."""
+    canvas = np.zeros((height, width), np.uint8)
+    shift = 4
+    scaled = [(round((x * width - 0.5) * 2**shift), round((y * height - 0.5) * 2**shift)) for x, y in points]
+    thickness = max(1, round(brush * min(height, width)))
+    if len(scaled) == 1:
+        cv2.circle(canvas, scaled[0], (thickness << shift) // 2, 255, -1, cv2.LINE_AA, shift)
+    else:
+        line = np.array(scaled, np.int32).reshape(-1, 1, 2)
+        cv2.polylines(canvas, [line], False, 255, thickness, cv2.LINE_AA, shift)
+    return canvas.astype(np.float32) / 255
+
+
+def box_map(box: Box, height: int, width: int) -> Maps:
+    """The share of every pixel that lies in a box."""
+    rows = _overlap(box.y0 * height, box.y1 * height, height)
+    columns = _overlap(box.x0 * width, box.x1 * width, width)
+    return rows[:, None] * columns[None]
+
+
+def soft_resize(mask: Bools, height: int, width: int) -> Maps:
+    """A mask at another size, by area: borders become shares, never another label."""
+    values = mask.astype(np.float32)
+    shrinks = height * width < mask.size
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(values, (width, height), interpolation=method), np.float32)
+
+
+def _region(found: Bools | None, size: tuple[int, int]) -> Maps:
+    if found is None or not 0 < float(found.mean()) <= LARGEST_SEGMENT:
+        return np.zeros(size, np.float32)
+    return SEGMENT_STRENGTH * soft_resize(found, *size)
+
+
+def _overlap(start: float, end: float, count: int) -> Maps:
+    edges = np.arange(count + 1, dtype=np.float64)
+    return np.clip(np.minimum(edges[1:], end) - np.maximum(edges[:-1], start), 0, 1).astype(np.float32)
+
+
+def _check_inside(x: float, y: float, what: str) -> None:
+    if not (math.isfinite(x) and math.isfinite(y) and 0 <= x <= 1 and 0 <= y <= 1):
+        raise GuideError(
+            f"{what} lies outside the picture: ({x:g}, {y:g}). Coordinates are shares of width and height, 0 to 1, "
+            "origin top left (not pixels)."
+        )
+
+
+def _box_list(box: Box) -> list[float]:
+    return [box.x0, box.y0, box.x1, box.y1]

@@ -1,0 +1,1 @@
+"""The dataset builder: raw videos in, filtered clips with per-frame instance masks out."""

@@ -1,0 +1,1 @@
+"""Ways to find and follow objects; each loads its libraries when it is made."""

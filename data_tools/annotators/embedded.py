@@ -1,0 +1,29 @@
+"""The default that needs no weights: moving objects by flow and GrabCut. Low quality; its tracks say 'flow'."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from data_tools.records import ClipFacts, Phrase
+from data_tools.stages.annotate import FoundTrack, UInt8
+
+
+class EmbeddedAnnotator:
+    """Discovery by camera-compensated motion, masks by GrabCut, tracking in both directions (magicgen.segmentation)."""
+
+    def annotate(self, video: UInt8, facts: ClipFacts, phrases: Sequence[Phrase]) -> list[FoundTrack]:
+        """Tracks of what moves. A phrase names a track only where there is one of each: motion does not read."""
+        from magicgen.segmentation.discover import discover_tracks
+
+        found = [FoundTrack(masks, "flow") for masks in discover_tracks(video)]
+        if len(found) == len(phrases) == 1:
+            return [FoundTrack(found[0].masks, "flow", phrases[0].text)]
+        return found
+
+
+def followed(video: UInt8, first: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """(T, H, W, 3) video and (N, H, W) masks of its first frame -> (N, T, H, W) masks."""
+    from magicgen.segmentation.propagate import propagate_masks
+
+    return propagate_masks(video, first)

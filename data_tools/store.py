@@ -144,7 +144,7 @@ def write_rows(path: Path, rows: Sequence[dict[str, Any]], *, decided: bool) -> 
 
     table = pa.Table.from_pylist(list(rows), schema=row_schema(decided))
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd", row_group_size=64)
+    pq.write_table(table, buffer, compression="zstd", row_group_size=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     return write_bytes(path, buffer.getvalue())
 

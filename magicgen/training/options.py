@@ -37,16 +37,34 @@ class SyntheticData(StrictModel):
 
 
 class FolderData(StrictModel):
-    """Own clips: ``PATH/NAME/video.mp4`` with ``masks/NNNNN.png`` (the DAVIS layout) and an optional ``caption.txt``."""
+    """Own clips: ``PATH/NAME/video.mp4`` with ``masks/NNNNN.png`` (the DAVIS layout), perhaps ``caption.txt``."""
 
     kind: Literal["folder"]
     path: Path
 
 
+class MagicData(StrictModel):
+    """The kept clips of a dataset that ``magicgen-data build`` made.
+
+    ``sizes`` are further (height, width) beside the configuration's own: every clip goes to the nearest aspect.
+    """
+
+    kind: Literal["magicdata"]
+    path: Path
+    largest_stride: Positive = 3
+    sizes: tuple[tuple[Positive, Positive], ...] = ()
+
+    @model_validator(mode="after")
+    def _grid(self) -> "MagicData":
+        if any(side % 16 for size in self.sizes for side in size):
+            raise ValueError("heights and widths must be multiples of 16")
+        return self
+
+
 class DataOptions(StrictModel):
     """Clips: their source, size and what is left out of their conditions at random."""
 
-    source: Annotated[SyntheticData | FolderData, Field(discriminator="kind")] = SyntheticData()
+    source: Annotated[SyntheticData | FolderData | MagicData, Field(discriminator="kind")] = SyntheticData()
     frames: Positive = 17
     height: Positive = 128
     width: Positive = 192

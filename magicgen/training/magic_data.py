@@ -1,0 +1,179 @@
+"""Datasets of ``magicgen-data`` as training data: random windows of the kept clips, in aspect buckets.
+
+The files are described in docs/data.md: ``dataset.json`` names Parquet parts with a row a clip; masks are COCO RLE of
+the stored clip's size, boxes follow from the masks.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from magicgen.control.rle import Rle
+from magicgen.control.tracks import Tracks, boxes_from_masks
+from magicgen.errors import DatasetError
+from magicgen.media import fit, read_video
+from magicgen.training.clips import Clip
+
+_LISTED = ("clip_id", "file", "frames", "width", "height", "status")
+_TRIES = 20
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A kept clip, and where its row stands."""
+
+    part: str
+    row: int
+    frames: int
+    aspect: float  # height / width
+
+
+@dataclass(frozen=True)
+class MagicDataClips:
+    """Windows of a dataset's kept clips.
+
+    Clip ``i`` depends on (seed, i) alone. All clips of a batch (``i // batch_size``) have the same size: the bucket of
+    the batch is drawn by how many clips it holds, a clip belongs to the bucket with the aspect nearest to its own, and
+    is cropped to it. Windows that show no kept object on their first frame are drawn again.
+
+    Attributes:
+        root: the dataset's folder.
+        sizes: (height, width) of the buckets.
+        largest_stride: frames are taken 1 to this many apart.
+    """
+
+    root: Path
+    frames: int
+    sizes: tuple[tuple[int, int], ...]
+    batch_size: int
+    seed: int
+    largest_stride: int = 3
+
+    def __post_init__(self) -> None:
+        if not any(self._buckets):
+            raise DatasetError(
+                f"{self.root} holds no kept clip of {self.frames} frames or more. Train with fewer 'data.frames', or "
+                "relax the thresholds with 'magicgen-data refilter'."
+            )
+
+    @cached_property
+    def _buckets(self) -> tuple[tuple[Entry, ...], ...]:
+        """The entries of every size."""
+        buckets: list[list[Entry]] = [[] for _ in self.sizes]
+        for entry in _entries(self.root):
+            if entry.frames >= self.frames:
+                buckets[self._nearest(entry.aspect)].append(entry)
+        return tuple(tuple(bucket) for bucket in buckets)
+
+    def _nearest(self, aspect: float) -> int:
+        distances = [abs(math.log(height / width / aspect)) for height, width in self.sizes]
+        return int(np.argmin(distances))
+
+    def clip(self, index: int) -> Clip:
+        """Window ``index`` of this seed.
+
+        Raises:
+            DatasetError: a clip or row is damaged, or no window shows an object.
+        """
+        counts = np.array([len(bucket) for bucket in self._buckets], dtype=np.float64)
+        draw = np.random.default_rng([self.seed, 11, index // self.batch_size])
+        size = int(draw.choice(len(counts), p=counts / counts.sum()))
+        rng = np.random.default_rng([self.seed, 13, index])
+        bucket = self._buckets[size]
+        for _ in range(_TRIES):
+            clip = self._window(bucket[int(rng.integers(len(bucket)))], self.sizes[size], rng)
+            if clip is not None:
+                return clip
+        raise DatasetError(f"{self.root}: {_TRIES} windows in a row show no object on their first frame.")
+
+    def _window(self, entry: Entry, size: tuple[int, int], rng: np.random.Generator) -> Clip | None:
+        row = _read_row(self.root / entry.part, entry.row)
+        longest = (entry.frames - 1) // max(self.frames - 1, 1)
+        stride = int(rng.integers(1, min(longest, self.largest_stride) + 1))
+        start = int(rng.integers(0, entry.frames - stride * (self.frames - 1)))
+        chosen = range(start, start + stride * (self.frames - 1) + 1, stride)
+        tracks = [track for track in row["tracks"] if track["track_id"] in row["kept_tracks"]]
+        tracks = [track for track in tracks if track["rle"][start] is not None]
+        if not tracks:
+            return None
+        picture = (row["height"], row["width"])
+        masks = np.stack([[_fitted(track["rle"][t], picture, size) for t in chosen] for track in tracks])
+        seen = masks[:, 0].any(axis=(1, 2))
+        if not seen.any():
+            return None
+        labels = _different([track["label"] for track, keep in zip(tracks, seen, strict=True) if keep])
+        video = read_video(self.root / row["file"], max_frames=chosen[-1] + 1).frames[list(chosen)]
+        masks = masks[seen]
+        return Clip(
+            fit(video, *size), Tracks(labels, masks[:, 0], boxes_from_masks(masks), masks), row["caption"] or ""
+        )
+
+
+def _entries(root: Path) -> list[Entry]:
+    """The kept clips of a dataset."""
+    path = root / "dataset.json"
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+        parts = [str(part["file"]) for part in index["parts"]]
+    except FileNotFoundError:
+        raise DatasetError(
+            f"{root} holds no dataset (no dataset.json). Build one with 'magicgen-data build'."
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{path} is no dataset index ({error}).") from error
+    entries = []
+    for part in parts:
+        rows = _parquet(root / part).read(columns=list(_LISTED)).to_pylist()
+        entries += [
+            Entry(part, number, row["frames"], row["height"] / row["width"])
+            for number, row in enumerate(rows)
+            if row["status"] == "kept"
+        ]
+    return entries
+
+
+def _parquet(path: Path) -> Any:
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+    except ImportError:
+        raise DatasetError(
+            "Datasets are read with pyarrow, which is not installed: pip install 'magicgen[data]'."
+        ) from None
+    try:
+        return ParquetFile(path)
+    except (OSError, ArrowException) as error:
+        raise DatasetError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}).") from error
+
+
+def _read_row(path: Path, number: int) -> dict[str, Any]:
+    """Row ``number`` of a file; only its row group is read."""
+    with _parquet(path) as file:
+        for group in range(file.num_row_groups):
+            count = file.metadata.row_group(group).num_rows
+            if number < count:
+                return dict(file.read_row_group(group).slice(number, 1).to_pylist()[0])
+            number -= count
+    raise DatasetError(f"{path} has fewer rows than its index says.")
+
+
+def _fitted(rle: str | None, picture: tuple[int, int], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    if rle is None:
+        return np.zeros(size, np.bool_)
+    grey = np.repeat(Rle(picture, rle).decode()[..., None].astype(np.uint8) * 255, 3, axis=-1)
+    return fit(grey, *size)[..., 0] > 127
+
+
+def _different(labels: Sequence[str]) -> tuple[str, ...]:
+    """The labels, numbered where one stands more than once."""
+    return tuple(
+        label if labels.count(label) == 1 else f"{label} {labels[: place + 1].count(label)}"
+        for place, label in enumerate(labels)
+    )

@@ -10,6 +10,7 @@ import typer
 
 from magicgen import __version__
 from magicgen.commands.animate import animate
+from magicgen.commands.app import app as open_app
 from magicgen.commands.batch import batch
 from magicgen.commands.bench import bench
 from magicgen.commands.models import convert, download
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.command()(animate)
 app.command()(batch)
+app.command("app")(open_app)
 app.command()(train)
 app.command()(convert)
 app.command()(download)

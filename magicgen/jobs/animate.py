@@ -31,6 +31,7 @@ from magicgen.jobs.inputs import (
     read_document,
 )
 from magicgen.jobs.loading import LoadOptions, Offload, load_pipeline
+from magicgen.jobs.preview import LatentPreview
 from magicgen.jobs.sidecar import VERSION, inputs_to_json
 from magicgen.media import VIDEO_SUFFIXES, check_output, read_image, write_json, write_video
 from magicgen.progress import CancelToken, ProgressEvent, Report, Stage, silent
@@ -200,8 +201,11 @@ def run(
     load_s: float = 0.0,
     report: Report = silent,
     cancel: CancelToken | None = None,
+    previews: bool = False,
 ) -> Result:
     """Generate and write video, preview and sidecar.
+
+    With ``previews`` every step reports a picture of the state so far.
 
     Raises:
         progress.Cancelled: ``cancel`` was set; no video is written.
@@ -209,7 +213,7 @@ def run(
     """
     overlay_path = write_overlay(prepared)
     started = time.perf_counter()
-    frames, attention = _generate(prepared, pipeline, report, cancel)
+    frames, attention = _generate(prepared, pipeline, report, cancel, previews)
     sampled = time.perf_counter()
     report(ProgressEvent("Writing", 0, 1))
     try:
@@ -274,16 +278,17 @@ def _triple(shape: ClipShape) -> tuple[int, int, int]:
 
 
 def _generate(
-    prepared: Prepared, pipeline: Any, report: Report, cancel: CancelToken | None
+    prepared: Prepared, pipeline: Any, report: Report, cancel: CancelToken | None, previews: bool
 ) -> tuple[UInt8, dict[str, Any]]:
     import torch
 
     settings = prepared.settings
     assert settings.steps is not None
     stage = Stage(report, "Sampling", settings.steps)
+    picture = LatentPreview(pipeline, prepared.inputs.picture) if previews else None
 
-    def after_step(_pipe: Any, _step: int, _timestep: Any, _tensors: dict[str, Any]) -> dict[str, Any]:
-        stage.advance()
+    def after_step(_pipe: Any, _step: int, _timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        stage.advance(preview=None if picture is None else picture(tensors["denoised"]))
         return {}
 
     try:
@@ -302,6 +307,7 @@ def _generate(
                 generator=torch.Generator("cpu").manual_seed(settings.seed),
                 output_type="uint8",
                 callback_on_step_end=after_step,
+                callback_on_step_end_tensor_inputs=("denoised",) if previews else (),
                 cancel=cancel,
             ).frames[0]
     except (MemoryError, torch.OutOfMemoryError) as error:

@@ -1,0 +1,48 @@
+"""``magicgen app``: the page in a browser."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from magicgen.commands.output import note
+from magicgen.errors import ConfigError
+
+Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")]
+Port = Annotated[int | None, typer.Option(help="Port; by default the first free one from 7860.")]
+Models = Annotated[list[str] | None, typer.Option("--model", help="Preset, folder or Hub id on offer; repeatable.")]
+Plans = Annotated[list[Path] | None, typer.Option("--plan", help="An attention plan on offer; repeatable.")]
+Auth = Annotated[str | None, typer.Option(help="NAME:PASSWORD that visitors must give.", envvar="MAGICGEN_AUTH")]
+Mcp = Annotated[bool, typer.Option("--mcp", help="Serve the endpoints as MCP tools too.")]
+
+
+def app(
+    host: Host = "127.0.0.1",
+    port: Port = None,
+    model: Models = None,
+    plan: Plans = None,
+    auth: Auth = None,
+    mcp: Mcp = False,
+) -> None:
+    """Open the app: draw on a photo, see what the model will be told, make the video."""
+    name, colon, password = (auth or "").partition(":")
+    if auth is not None and not (name and colon and password):
+        raise ConfigError("--auth: expected NAME:PASSWORD.")
+    from magicgen.ui.page import App, AppOptions
+
+    running = App(
+        AppOptions(
+            host=host,
+            port=port,
+            models=tuple(model or ("tiny",)),
+            plans=tuple(plan or ()),
+            auth=(name, password) if auth is not None else None,
+            mcp=mcp,
+        )
+    )
+    try:
+        note("The app is open at this address; Ctrl+C ends it.")
+        print(running.url, flush=True)
+        running.wait()
+    finally:
+        running.close()

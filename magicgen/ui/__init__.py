@@ -1,0 +1,1 @@
+"""The app: gradio parts over the jobs. Nothing outside of this room imports gradio."""

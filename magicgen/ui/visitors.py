@@ -1,0 +1,107 @@
+"""What the app keeps for each visitor: a folder, a photo, the running job, the history. Visitors never share any."""
+
+import secrets
+import shutil
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from magicgen.jobs.animate import Prepared
+from magicgen.progress import CancelToken
+from magicgen.ui.photos import Photo
+
+
+@dataclass
+class Made:
+    """A finished run of this visitor."""
+
+    video: Path
+    overlay: Path
+    seen: Path
+    sidecar: Path
+    poster: Path
+    caption: str
+    facts: tuple[str, ...]
+
+
+@dataclass
+class Visitor:
+    """One browser tab, or one API client."""
+
+    folder: Path
+    photo: Photo | None = None
+    waiting: Prepared | None = None
+    token: CancelToken | None = None
+    history: list[Made] = field(default_factory=list)
+    shown: Made | None = None
+    last_seen: float = field(default_factory=time.monotonic)
+    _count: int = 0
+
+    def place(self, suffix: str) -> Path:
+        """A fresh file name in the visitor's folder."""
+        self._count += 1
+        return self.folder / f"magicgen-{self._count:03d}{suffix}"
+
+    def stop(self) -> bool:
+        """Ask the visitor's job, running or waiting, to stop; whether there was one."""
+        self.waiting, had = None, self.waiting is not None
+        if self.token is not None:
+            self.token.cancel()
+            had = True
+        return had
+
+
+class Visitors:
+    """The visitors of one server, told apart by gradio's session; their files lie under one temporary folder."""
+
+    def __init__(self, root: Path, *, most: int = 200, idle_s: float = 6 * 3600.0) -> None:
+        self.root, self._most, self._idle_s = root, most, idle_s
+        self._all: dict[str, Visitor] = {}
+        self._lock = threading.Lock()
+
+    def of(self, session: str | None) -> Visitor:
+        """The visitor of a session; made on first sight. Requests without a session get a visitor of their own."""
+        with self._lock:
+            key = session or secrets.token_hex(16)
+            if key not in self._all:
+                self._make_room()
+                folder = self.root / secrets.token_urlsafe(24)
+                folder.mkdir(parents=True)
+                self._all[key] = Visitor(folder)
+            visitor = self._all[key]
+            visitor.last_seen = time.monotonic()
+            return visitor
+
+    def leave(self, session: str | None) -> None:
+        """The tab was closed: stop its job and remove its files."""
+        with self._lock:
+            visitor = self._all.pop(session or "", None)
+        if visitor is not None:
+            _forget(visitor)
+
+    def close(self) -> None:
+        """Stop everything and remove all files."""
+        with self._lock:
+            gone = list(self._all.values())
+            self._all.clear()
+        for visitor in gone:
+            _forget(visitor)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def _make_room(self) -> None:
+        now = time.monotonic()
+        order = sorted(self._all, key=lambda key: self._all[key].last_seen)
+        for place, key in enumerate(order):
+            idle = self._all[key].token is None
+            crowded = len(order) - place >= self._most
+            if idle and (crowded or now - self._all[key].last_seen > self._idle_s):
+                _forget(self._all.pop(key))
+
+
+def _forget(visitor: Visitor) -> None:
+    visitor.stop()
+    shutil.rmtree(visitor.folder, ignore_errors=True)

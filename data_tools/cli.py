@@ -11,7 +11,7 @@ from typing import NoReturn
 import typer
 
 from data_tools.commands.build import build, refilter
-from data_tools.commands.look import report, status, validate
+from data_tools.commands.look import export, report, status, validate
 from magicgen.errors import MagicGenError
 from magicgen.progress import Cancelled
 
@@ -30,6 +30,7 @@ app.command()(refilter)
 app.command()(status)
 app.command()(report)
 app.command()(validate)
+app.command()(export)
 
 
 def main() -> NoReturn:

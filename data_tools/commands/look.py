@@ -1,13 +1,19 @@
-"""``magicgen-data status``, ``report`` and ``validate``."""
+"""``magicgen-data status``, ``report``, ``validate`` and ``export``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 Folder = Annotated[Path, typer.Argument(help="The folder of a dataset.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON.")]
 Html = Annotated[Path | None, typer.Option("--out", help="The HTML file; by default report.html in the folder.")]
+FormatName = Annotated[
+    Literal["magicdata", "webdataset", "coco-vis", "davis", "maps"], typer.Option("--format", help="What to write.")
+]
+Out = Annotated[Path, typer.Option(help="A new folder.", show_default=False)]
+Rejected = Annotated[bool, typer.Option("--rejected", help="Rejected clips too.")]
+Verify = Annotated[bool, typer.Option("--verify", help="Read everything back and compare masks and boxes bit by bit.")]
 Limit = Annotated[int, typer.Option(min=1, help="Contact sheets at most.")]
 
 
@@ -49,3 +55,16 @@ def validate(folder: Folder, json: Json = False) -> None:
         note(f"{found.clips} clips, {len(found.faults)} faults, content {found.content[:16]}")
     if found.faults:
         raise typer.Exit(1)
+
+
+def export(folder: Folder, format: FormatName, out: Out, rejected: Rejected = False, verify: Verify = False) -> None:
+    """Write the kept clips in another format."""
+    from data_tools.export.run import ExportRequest
+    from data_tools.export.run import export as run_export
+    from magicgen.commands.output import note, results
+    from magicgen.progress import TerminalProgress
+
+    with TerminalProgress() as progress:
+        count = run_export(ExportRequest(folder, format, out, rejected, verify), progress)
+    note(f"{count} clips" + (", read back without a difference" if verify else ""))
+    results([out])

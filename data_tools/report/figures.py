@@ -67,18 +67,21 @@ def _bars(values: Any, band: Band) -> str:
     low, high = min([low, *near]), max([high, *near])
     high = high if high > low else low + max(abs(low), 1e-3)
     low, high = low - 0.02 * (high - low), high + 0.02 * (high - low)
-    counts, edges = np.histogram(np.clip(values, low, high), bins=_BINS, range=(low, high))
-    step, top = (_WIDTH - 2 * _LEFT) / _BINS, max(int(counts.max()), 1)
+    holds = np.array([band.holds(float(value)) for value in values])
+    passing, edges = np.histogram(np.clip(values[holds], low, high), bins=_BINS, range=(low, high))
+    failing, _ = np.histogram(np.clip(values[~holds], low, high), bins=_BINS, range=(low, high))
+    step, scale = (_WIDTH - 2 * _LEFT) / _BINS, (_HEIGHT - 20) / max(int((passing + failing).max()), 1)
     parts = []
-    for number, count in enumerate(counts):
-        if count:
-            tall = max(2.0, (_HEIGHT - 20) * count / top)
-            kind = "pass" if band.holds(float(edges[number] + edges[number + 1]) / 2) else "fail"
-            x, y = _LEFT + number * step, _HEIGHT - 14 - tall
-            parts.append(
-                f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{step - 1:.1f}" height="{tall:.1f}">'
-                f"<title>{edges[number]:.4g} to {edges[number + 1]:.4g}: {count}</title></rect>"
-            )
+    for number in range(_BINS):
+        foot = float(_HEIGHT - 14)
+        for kind, count in (("pass", int(passing[number])), ("fail", int(failing[number]))):
+            if count:
+                tall = max(2.0, count * scale)
+                foot -= tall
+                parts.append(
+                    f'<rect class="{kind}" x="{_LEFT + number * step:.1f}" y="{foot:.1f}" width="{step - 1:.1f}" '
+                    f'height="{tall:.1f}"><title>{edges[number]:.4g} to {edges[number + 1]:.4g}: {count}</title></rect>'
+                )
     for end in near:
         x = _LEFT + (end - low) / (high - low) * (_WIDTH - 2 * _LEFT)
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{_HEIGHT - 14}"/>')

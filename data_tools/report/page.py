@@ -40,6 +40,10 @@ def write_report(root: Path, out: Path, limit: int = 60, report: Report = silent
     index = read_index(root)
     rows = list(rows_of(root))
     sheets = _Sheets(root, report)
+    near = borderlines(rows, index.thresholds)
+    for border in near:
+        for row, _ in (*border.inside, *border.outside):
+            sheets.sheet(row)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         root=root.resolve().name,
@@ -48,7 +52,7 @@ def write_report(root: Path, out: Path, limit: int = 60, report: Report = silent
         null_scores=_null_scores(root),
         funnel=funnel(rows, index.thresholds),
         histograms=histograms(rows, index.thresholds),
-        borderlines=borderlines(rows, index.thresholds),
+        borderlines=near,
         counts=object_counts(rows),
         clips=[sheets.card(row) for row in _chosen(rows, limit)],
         total=len(rows),
@@ -65,18 +69,18 @@ class _Sheets:
 
     def __init__(self, root: Path, report: Report) -> None:
         self.root = root
-        self._made: dict[str, str] = {}
+        self.made: dict[str, str] = {}  # by clip id; the page holds every strip once
         self._progress = Stage(report, "Drawing clips", None)
 
     def sheet(self, row: dict[str, Any]) -> str:
         """The ``data:`` address of a clip's strip; empty where the clip cannot be read."""
-        if row["clip_id"] not in self._made:
+        if row["clip_id"] not in self.made:
             try:
-                self._made[row["clip_id"]] = contact_sheet(self.root, row, _FRAMES, _WIDTH)
+                self.made[row["clip_id"]] = contact_sheet(self.root, row, _FRAMES, _WIDTH)
             except MediaError:
-                self._made[row["clip_id"]] = ""
+                self.made[row["clip_id"]] = ""
             self._progress.advance()
-        return self._made[row["clip_id"]]
+        return self.made[row["clip_id"]]
 
     def card(self, row: dict[str, Any]) -> dict[str, Any]:
         """What the page shows of a clip."""

@@ -1,0 +1,124 @@
+"""Dense motion between the frames of a video at a working size: both directions, trust, rigid motion of a region."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+UInt8 = npt.NDArray[np.uint8]
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
+Matrix = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FrameFlow:
+    """Motion between the last frame and this one, in working pixels.
+
+    Attributes:
+        backward: (h, w, 2) float32, from this frame's pixel to where it was in the last.
+        forward: (h, w, 2) float32, from the last frame's pixel to where it is now.
+        trust: (h, w) float32 in [0, 1] on this frame: forward and backward flow agree.
+        last_trust: the same on the last frame.
+    """
+
+    backward: Floats
+    forward: Floats
+    trust: Floats
+    last_trust: Floats
+
+    def blended(self, motion: Matrix, weight: Floats) -> Floats:
+        """(h, w, 2) backward field: the dense flow where ``weight`` is 1, the rigid ``motion`` where it is 0."""
+        rigid = rigid_field(motion, weight.shape)
+        return rigid + weight[..., None] * (self.backward - rigid)
+
+
+class FrameSequence:
+    """A video at a working size: Lab colours, grey values and flow, computed when asked for."""
+
+    def __init__(self, video: UInt8, working_side: int) -> None:
+        height, width = video.shape[1:3]
+        scale = working_side / min(height, width)
+        self.size = (max(16, round(height * scale)), max(16, round(width * scale)))
+        self.video = video
+        self._dense = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._small: dict[int, UInt8] = {}
+
+    def shrink(self, masks: Bools) -> Floats:
+        """(N, H, W) bool -> (N, h, w) float32 coverage."""
+        return np.stack([_resized(mask.astype(np.float32), self.size) for mask in masks])
+
+    def picture(self, frame: int) -> UInt8:
+        """(h, w, 3) uint8 RGB."""
+        if frame not in self._small:
+            self._small = {key: self._small[key] for key in (frame - 1, frame + 1) if key in self._small}
+            self._small[frame] = _resized(self.video[frame], self.size)
+        return self._small[frame]
+
+    def lab(self, frame: int) -> Floats:
+        """(h, w, 3) float32 CIE Lab: L in 0..100."""
+        return cv2.cvtColor(self.picture(frame).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+
+    def grey(self, frame: int) -> Floats:
+        """(h, w) float32 in [0, 1]."""
+        return cv2.cvtColor(self.picture(frame), cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+
+    def flow(self, frame: int) -> FrameFlow:
+        """Motion between frame - 1 and frame."""
+        last = cv2.cvtColor(self.picture(frame - 1), cv2.COLOR_RGB2GRAY)
+        this = cv2.cvtColor(self.picture(frame), cv2.COLOR_RGB2GRAY)
+        backward, forward = self._dense.calc(this, last, None), self._dense.calc(last, this, None)
+        return FrameFlow(backward, forward, _agreement(backward, forward), _agreement(forward, backward))
+
+
+def warp(plane: Floats, field: Floats) -> Floats:
+    """Values of ``plane`` at x + field(x); zero outside."""
+    height, width = field.shape[:2]
+    columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    return cv2.remap(plane, columns + field[..., 0], rows + field[..., 1], cv2.INTER_LINEAR)
+
+
+def rigid_field(motion: Matrix, size: tuple[int, ...]) -> Floats:
+    """(h, w, 2) displacement of the 2x3 map ``motion``."""
+    columns, rows = np.meshgrid(np.arange(size[1], dtype=np.float32), np.arange(size[0], dtype=np.float32))
+    step = motion.astype(np.float32)
+    moved_x = step[0, 0] * columns + step[0, 1] * rows + step[0, 2]
+    moved_y = step[1, 0] * columns + step[1, 1] * rows + step[1, 2]
+    return np.stack([moved_x - columns, moved_y - rows], axis=-1)
+
+
+def rigid_motion(flow: FrameFlow, region: Floats, last_motion: Matrix, *, camera: bool) -> Matrix:
+    """2x3 map from this frame to the last that a region follows.
+
+    Args:
+        flow: motion between the frames.
+        region: (h, w) float32, the region on the last frame.
+        last_motion: what to assume where too little of the region is seen.
+        camera: fit a full affine map to a large region; else translation, rotation and scale.
+    """
+    rows, columns = np.nonzero((region > 0.6) & (flow.last_trust > 0.5))
+    if len(rows) < 12:
+        return last_motion
+    pick = np.linspace(0, len(rows) - 1, min(len(rows), 600)).astype(np.intp)
+    rows, columns = rows[pick], columns[pick]
+    last = np.stack([columns, rows], axis=-1).astype(np.float32)
+    now = last + flow.forward[rows, columns]
+    fit = cv2.estimateAffine2D if camera else cv2.estimateAffinePartial2D
+    matrix, _ = fit(now, last, method=cv2.RANSAC, ransacReprojThreshold=1.5, maxIters=300, confidence=0.98)
+    if matrix is None:
+        matrix = np.eye(2, 3)
+        matrix[:, 2] = np.median(last - now, axis=0)
+    return matrix
+
+
+def _agreement(there: Floats, back: Floats) -> Floats:
+    error = np.square(there + warp(back, there)).sum(axis=-1)
+    return np.exp(-error / (2 * 1.0**2))
+
+
+def _resized(picture: npt.NDArray, size: tuple[int, int]) -> npt.NDArray:
+    interpolation = cv2.INTER_AREA if size[0] < picture.shape[0] else cv2.INTER_CUBIC
+    if picture.dtype != np.uint8:
+        interpolation = cv2.INTER_AREA if size[0] < picture.shape[0] else cv2.INTER_LINEAR
+    return cv2.resize(picture, (size[1], size[0]), interpolation=interpolation)

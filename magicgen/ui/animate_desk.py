@@ -11,20 +11,22 @@ import numpy.typing as npt
 
 from magicgen.config import check_config
 from magicgen.control.camera import CameraMove, camera_trajectory, with_camera
+from magicgen.control.carry import carry_masks
 from magicgen.control.geometry import Box
 from magicgen.control.map_video import write_map_video
 from magicgen.control.overlay import overlay
+from magicgen.control.resolve import resolve
 from magicgen.control.retrace import retrace
 from magicgen.control.rle import encode_rle
 from magicgen.control.tracks import Bools, boxes_from_masks
-from magicgen.control.trajectory import Trajectory, parse_trajectory, trajectory_to_json
+from magicgen.control.trajectory import MaskMotion, Trajectory, parse_trajectory, trajectory_to_json
 from magicgen.errors import ConfigError, MediaError, TrajectoryError
 from magicgen.jobs.animate import AnimateSettings, Prepared, Result, foresee, load_key, prepare, run, write_overlay
 from magicgen.jobs.inputs import read_document
 from magicgen.jobs.sidecar import read_sidecar
 from magicgen.media import read_video, write_image, write_json, write_video
 from magicgen.progress import CancelToken, ProgressEvent, Report, duration
-from magicgen.ui.photos import Photo, take_photo
+from magicgen.ui.photos import Photo, shrunk, take_photo
 from magicgen.ui.shelf import Shelf
 from magicgen.ui.visitors import Made, Visitor
 from magicgen.ui.work import Done, watch
@@ -34,8 +36,11 @@ UInt8 = npt.NDArray[np.uint8]
 # (picture (H, W, 3), box, clicks as (x, y, belongs to the object)) -> mask (H, W)
 Outline = Callable[[UInt8, Box, list[tuple[float, float, bool]]], Bools]
 
+# A few masks need some hundred kilobytes, a long clip with a mask in every frame some megabytes.
+MAX_DRAWING_BYTES = 32 * 1024**2
 # Mask files that a drawing may name lie here, that is, nowhere: a drawing from a browser holds its masks.
 NOWHERE = Path("/dev/null")
+CARRIED_SIDE = 640
 MAX_CLIP_PIXELS = 97 * 1024 * 1024
 
 
@@ -92,6 +97,8 @@ class AnimateDesk:
         size = settings.height or 0, settings.width or 0
         if (settings.frames or trajectory.frames) * max(size[0] * size[1], 1) > MAX_CLIP_PIXELS:
             raise ConfigError("The clip has more than a hundred million pixels; lower the height, width or frames.")
+        if settings.level == "mask":
+            trajectory = self._with_masks(trajectory, visitor.photo)
         path = visitor.place(".trajectory.json")
         path.write_text(trajectory_to_json(trajectory), encoding="utf-8")
         try:
@@ -107,7 +114,19 @@ class AnimateDesk:
         """
         if not drawing or not drawing.get("objects"):
             raise TrajectoryError("Nothing is drawn yet. Draw a box around an object, or click on it.")
-        return parse_trajectory(json.dumps(drawing), NOWHERE)
+        text = json.dumps(drawing)
+        if len(text) > MAX_DRAWING_BYTES:
+            raise TrajectoryError("The drawing has more than 32 MiB; use fewer objects with masks, or fewer frames.")
+        return parse_trajectory(text, NOWHERE)
+
+    def _with_masks(self, trajectory: Trajectory, photo: Photo) -> Trajectory:
+        """Masks in every frame for what was drawn as boxes; a trajectory of masks as it is."""
+        if all(isinstance(item.motion, MaskMotion) for item in trajectory.objects):
+            return trajectory
+        small = shrunk(photo.shown, CARRIED_SIDE)
+        height, width = small.shape[:2]
+        tracks = resolve(trajectory, height, width, first_masks=lambda box: self._segment(small, box))
+        return carry_masks(tracks)
 
     def _segment(self, picture: UInt8, box: Box) -> Bools:
         """For objects that have no mask yet when a run starts."""

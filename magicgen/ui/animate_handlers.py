@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from magicgen.control.camera import CameraMove, Pan, Rotate, Zoom
-from magicgen.errors import ConfigError, MagicGenError
+from magicgen.errors import MagicGenError
 from magicgen.progress import Cancelled, CancelToken, ProgressEvent, duration
 from magicgen.ui.animate_desk import AnimateDesk
 from magicgen.ui.examples import Example
@@ -71,8 +71,7 @@ class AnimateHandlers:
         visitor = self._visitor(request)
         with told():
             restored = self.desk.restore(visitor, Path(path))
-            if restored.settings.model not in self.form.choices.models:
-                raise ConfigError(f"These settings ask for the model '{restored.settings.model}', which is not here.")
+            self.form.choices.check(restored.settings)
         visitor.photo = restored.photo
         canvas = _on_canvas(restored.photo, restored.drawing)
         return [canvas, True, *self.form.values(restored.settings)]

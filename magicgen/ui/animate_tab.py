@@ -9,7 +9,7 @@ import gradio as gr
 from magicgen.jobs.animate import AnimateSettings
 from magicgen.ui.animate_desk import AnimateDesk
 from magicgen.ui.animate_handlers import AnimateHandlers, note
-from magicgen.ui.canvas import Canvas
+from magicgen.ui.canvas import make_canvas
 from magicgen.ui.examples import Example
 from magicgen.ui.form import Choices, Form, make_form
 from magicgen.ui.visitors import Visitors
@@ -48,22 +48,29 @@ class AnimateTab:
                 self._right()
         self._canvas, self._form, self._lock = canvas, form, lock
         self._history = gr.Gallery(
-            label="Your videos", columns=6, height=190, interactive=False, allow_preview=False, elem_id="history"
+            label="Your videos (this visit)",
+            columns=6,
+            height=190,
+            object_fit="contain",
+            interactive=False,
+            allow_preview=False,
+            elem_id="history",
         )
         self._on = AnimateHandlers(self._desk, self._visitors, self._uploads, self._examples, form)
         self._connect_input()
         self._connect_preview()
         self._connect_runs()
 
-    def _left(self) -> tuple[Canvas, Form, gr.Checkbox]:
+    def _left(self) -> tuple[gr.HTML, Form, gr.Checkbox]:
         frames = self._defaults.frames or 17
         with gr.Row():
             self._photo = gr.UploadButton("Choose a photo", file_types=PICTURES, variant="primary", elem_id="photo")
             self._import = gr.UploadButton(
                 "Import a trajectory", file_types=[".json", ".mp4", ".mov", ".webm"], elem_id="import"
             )
-            self._reuse = gr.UploadButton("Load settings of a video (.json)", file_types=[".json"], elem_id="reuse")
-        canvas = Canvas("animate", frames=frames, segments=self._desk.outlines, elem_id="canvas")
+            self._reuse = gr.UploadButton("Load settings", file_types=[".json"], elem_id="reuse")
+        canvas = make_canvas("animate", frames=frames, segments=self._desk.outlines, elem_id="canvas")
+        self._show_examples()
         form = make_form(self._choices, self._defaults)
         lock = gr.Checkbox(False, label="Keep this seed for the next video", elem_id="lock")
         with gr.Accordion("Move the camera", open=False):
@@ -74,18 +81,24 @@ class AnimateTab:
                 turn = gr.Slider(-90, 90, value=0, step=5, label="Turn in degrees")
             self._camera = gr.Button("Add this camera move to the drawing", elem_id="camera")
             self._moves = [zoom, right, down, turn]
-        if self._examples:
-            shown = [(str(example.photo), example.caption) for example in self._examples]
+        return canvas, form, lock
+
+    def _show_examples(self) -> None:
+        if not self._examples:
+            return
+        shown = [(str(example.photo), example.caption) for example in self._examples]
+        with gr.Accordion("Examples: a photo with a trajectory each", open=True):
             self._gallery = gr.Gallery(
                 shown,
-                label="Examples",
+                show_label=False,
                 columns=5,
-                height=230,
+                height=210,
+                object_fit="cover",
                 allow_preview=False,
                 interactive=False,
+                buttons=[],
                 elem_id="examples",
             )
-        return canvas, form, lock
 
     def _right(self) -> None:
         self._overlay = gr.Video(

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from magicgen.config import check_config
+from magicgen.errors import ConfigError
 from magicgen.jobs.animate import AnimateSettings
 
 AUTO = "auto"
@@ -15,6 +16,8 @@ LEVELS = [("finest that was drawn", AUTO), ("masks", "mask"), ("boxes", "box"), 
 DRAFT = [("as the model likes it", AUTO), ("on", "on"), ("off", "off")]
 OFFLOAD = ["auto", "none", "model", "group", "sequential"]
 MOST_FRAMES = 97
+# Numbers that may be left open; a number field in the browser cannot be empty, so 0 says it.
+OPEN = ("height", "width", "steps", "guidance", "fps")
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,23 @@ class Choices:
     def attention(self) -> list[tuple[str, str]]:
         """Labels and values of the attention menu."""
         return [("dense", "dense"), ("auto: a plan where one fits and gains", "auto"), *self.plans]
+
+    def check(self, settings: AnimateSettings) -> None:
+        """Files on the server are chosen by whoever started it, never by a visitor.
+
+        Raises:
+            ConfigError: a model, plan or device that is not on offer.
+        """
+        plans = tuple(value for _, value in self.attention)
+        devices = (None, *self.devices)
+        for name, given, offered in (
+            ("model", settings.model, self.models),
+            ("attention", settings.attention, plans),
+            ("device", settings.device, devices),
+        ):
+            if given not in offered:
+                words = " or ".join(str(each) for each in offered if each is not None)
+                raise ConfigError(f"{name}: {str(given)[:80]!r} is not offered here; choose {words}.")
 
 
 @dataclass(frozen=True)
@@ -50,23 +70,24 @@ class Form:
             ConfigError: a field that is out of range, or a choice that is not offered.
         """
         given = dict(zip(self.parts, values, strict=True))
-        offered = {"model": self.choices.models, "attention": [value for _, value in self.choices.attention]}
-        for name, allowed in offered.items():
-            if given[name] not in allowed:
-                raise gr.Error(f"{name}: {str(given[name])[:80]!r} is not offered here; choose {' or '.join(allowed)}.")
+        for name in OPEN:
+            given[name] = given[name] or None
         span = (given.pop("control_start"), given.pop("control_end"))
         fields = {name: value for name, value in given.items() if value not in (None, "", AUTO) or name == "attention"}
         fields["control_range"] = span
         fields["control_weight"] = _weight(str(given["control_weight"]))
         if "use_draft" in fields:
             fields["use_draft"] = fields["use_draft"] == "on"
-        return check_config(fields, AnimateSettings, source="settings")
+        settings = check_config(fields, AnimateSettings, source="settings")
+        self.choices.check(settings)
+        return settings
 
     def values(self, settings: AnimateSettings) -> list[Any]:
         """The inverse: what the components show for some settings."""
         shown: dict[str, Any] = settings.model_dump()
         shown["level"] = settings.level or AUTO
         shown["use_draft"] = AUTO if settings.use_draft is None else "on" if settings.use_draft else "off"
+        shown.update({name: shown[name] or 0 for name in OPEN})
         shown["device"] = settings.device or AUTO
         shown["negative_prompt"] = settings.negative_prompt or ""
         weight = settings.control_weight
@@ -85,6 +106,10 @@ def _weight(text: str) -> Any:
     return value[0] if len(value) == 1 else value
 
 
+def _number(label: str, hint: str, *, whole: bool = False) -> gr.Number:
+    return gr.Number(0, label=label, info=hint, precision=0 if whole else None, minimum=0)
+
+
 def make_form(choices: Choices, defaults: AnimateSettings) -> Form:
     """Create the components where they stand: the few that everybody needs, the rest folded away."""
     parts: dict[str, gr.components.Component] = {}
@@ -100,18 +125,19 @@ def make_form(choices: Choices, defaults: AnimateSettings) -> Form:
             parts["model"] = gr.Dropdown(list(choices.models), value=defaults.model, label="Model")
             parts["attention"] = gr.Dropdown(choices.attention, value="dense", label="Attention plan")
         with gr.Row():
-            hint = "empty: what suits the model and the photo"
-            parts["height"] = gr.Number(None, label="Height", info=hint, precision=0, minimum=16, maximum=4096)
-            parts["width"] = gr.Number(None, label="Width", info=hint, precision=0, minimum=16, maximum=4096)
+            parts["height"] = _number("Height", "0: what suits the model and the photo", whole=True)
+            parts["width"] = _number("Width", "0: what suits the model and the photo", whole=True)
         with gr.Row():
-            parts["steps"] = gr.Number(None, label="Steps", info="empty: the model's", precision=0, minimum=1)
-            parts["guidance"] = gr.Number(None, label="Guidance", info="empty: the model's", minimum=0)
-            parts["fps"] = gr.Number(None, label="Frames a second", info="empty: the model's", minimum=1)
+            parts["steps"] = _number("Steps", "0: the model's", whole=True)
+            parts["guidance"] = _number("Guidance", "0: the model's")
+            parts["fps"] = _number("Frames a second", "0: the model's")
         parts["negative_prompt"] = gr.Textbox(label="What to avoid", info="needs guidance above 1", max_length=2000)
         with gr.Row():
             parts["control_weight"] = gr.Textbox("1", label="Weight of the trajectory", info="or one for each block")
-            parts["control_start"] = gr.Number(0.0, label="Control from", info="part of the steps", minimum=0)
-            parts["control_end"] = gr.Number(1.0, label="Control to", info="part of the steps", minimum=0)
+            parts["control_start"] = gr.Number(
+                0.0, label="Control from", info="part of the steps", minimum=0, maximum=1
+            )
+            parts["control_end"] = gr.Number(1.0, label="Control to", info="part of the steps", minimum=0, maximum=1)
         parts["use_draft"] = gr.Radio(DRAFT, value=AUTO, label="Motion draft")
         with gr.Row():
             parts["device"] = gr.Dropdown([AUTO, *choices.devices], value=AUTO, label="Device")

@@ -16,7 +16,8 @@ from magicgen.errors import ConfigError
 from magicgen.jobs.animate import AnimateSettings, Prepared, prepare_again
 from magicgen.jobs.inputs import ClipInputs
 from magicgen.ui.animate_desk import AnimateDesk, find_outline
-from magicgen.ui.animate_tab import AnimateTab
+from magicgen.ui.animate_tab import MODEL_QUEUE, AnimateTab
+from magicgen.ui.api import AnimateApi
 from magicgen.ui.examples import find_examples
 from magicgen.ui.form import Choices
 from magicgen.ui.shelf import Shelf
@@ -99,6 +100,7 @@ class App:
                 for tab in tabs:
                     with gr.Tab(tab.name):
                         tab.build()
+            AnimateApi(desk, self.visitors, choices).build(MODEL_QUEUE)
             page.unload(self._leave)
         return page.queue(max_size=MOST_WAITING)
 

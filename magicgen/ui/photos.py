@@ -35,7 +35,7 @@ class Photo:
     shown: UInt8
 
     def as_property(self) -> dict[str, Any]:
-        """The ``picture`` property of a :class:`~magicgen.ui.canvas.Canvas`."""
+        """The ``picture`` property of a :func:`~magicgen.ui.canvas.make_canvas`."""
         return {"url": data_url(self.shown), "width": self.size[1], "height": self.size[0]}
 
 

@@ -87,6 +87,8 @@ function draw() {
   if (ready && props.mode === 'guide') drawMarks();
   drawDraft();
   if (cursor.shown && ready) drawCursor();
+  surface.dataset.ready = ready;
+  surface.dataset.value = sent;
   surface.dataset.view = JSON.stringify({ x: view.x, y: view.y, scale: view.scale, zoom: view.zoom });
 }
 

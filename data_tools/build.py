@@ -43,6 +43,10 @@ class Engine(Protocol):
         """Until nothing is left."""
         ...
 
+    def close(self) -> None:
+        """Give back processes or the cluster; closing twice does no harm."""
+        ...
+
 
 @dataclass(frozen=True)
 class BuildRequest:
@@ -100,8 +104,10 @@ def build(request: BuildRequest, engine: Engine, report: Report = silent) -> Bui
             raise DatasetError(f"None of the inputs can be used: {reasons}.")
         run = _Run(layout, request, report)
         run.refuse(inputs.refused)
-        videos = run.identify(engine, inputs.videos)
-        run.make(engine, videos)
+        try:
+            run.make(engine, run.identify(engine, inputs.videos))
+        finally:
+            engine.close()
         report(ProgressEvent("Deciding", 0, 1))
         index = finish(root, request.settings.build, request.settings.thresholds)
         report(ProgressEvent("Deciding", 1, 1))

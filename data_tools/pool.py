@@ -65,7 +65,7 @@ class Pool:
         self._workers: list[_Worker] = []
 
     def run(self, tasks: Iterable[Task], done: Callback) -> None:
-        """Do all tasks and those that ``done`` returns.
+        """Do all tasks and those that ``done`` returns; workers stay ready for the next run.
 
         Raises:
             GenerationFailed: the output cannot be written any more, or workers die before they are ready.
@@ -76,8 +76,9 @@ class Pool:
             while self._waiting or any(worker.task for worker in self._workers):
                 self._fill()
                 self._listen(done)
-        finally:
-            self._stop()
+        except BaseException:
+            self.close()
+            raise
 
     def _fill(self) -> None:
         missing = min(self._settings.workers, len(self._waiting) + self._busy()) - len(self._workers)
@@ -156,7 +157,8 @@ class Pool:
             raise GenerationFailed(f"{outcome.reason} What is finished stays; run the same command again to go on.")
         self._waiting.extendleft(reversed(list(done(outcome))))
 
-    def _stop(self) -> None:
+    def close(self) -> None:
+        """End the workers."""
         for worker in self._workers:
             worker.pipe.close()
             worker.process.kill()

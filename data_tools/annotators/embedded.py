@@ -16,10 +16,18 @@ class EmbeddedAnnotator:
         """Tracks of what moves. A phrase names a track only where there is one of each: motion does not read."""
         from magicgen.segmentation.discover import discover_tracks
 
-        found = [FoundTrack(masks, "flow") for masks in discover_tracks(video)]
-        if len(found) == len(phrases) == 1:
-            return [FoundTrack(found[0].masks, "flow", phrases[0].text)]
-        return found
+        found = discover_tracks(video)
+        phrase = phrases[0].text if len(found) == len(phrases) == 1 else ""
+        return [
+            FoundTrack(
+                masks=one.masks,
+                source="flow",
+                phrase=phrase,
+                score=float(one.scores[one.masks.any(axis=(1, 2))].mean()) if one.masks.any() else None,
+                confidence=tuple(float(score) for score in one.scores),
+            )
+            for one in found
+        ]
 
 
 def followed(video: UInt8, first: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

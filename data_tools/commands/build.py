@@ -2,17 +2,23 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from data_tools.settings import DataSettings
 
+if TYPE_CHECKING:
+    from data_tools.build import Engine
+
 Inputs = Annotated[list[Path], typer.Argument(help="Videos, or folders of them.", show_default=False)]
 Out = Annotated[Path, typer.Option(help="The dataset's folder; a stopped build goes on there.", show_default=False)]
 Config = Annotated[Path | None, typer.Option(help="A YAML file such as those in configs/data/.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a key: --set build.clips.max_frames=49.")]
-EngineName = Annotated[Literal["local", "ray"], typer.Option(help="Processes on this machine, or a Ray cluster.")]
+EngineName = Annotated[
+    Literal["local", "inline", "ray"],
+    typer.Option(help="Processes on this machine, this process alone (for debugging), or a Ray cluster."),
+]
 Address = Annotated[str | None, typer.Option(help="Of the Ray cluster; without it one is started here.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Workers; by default one a core.")]
 ShardText = Annotated[str, typer.Option("--shard", help="Build part I of N of the inputs: I/N.")]
@@ -69,17 +75,27 @@ def build(
     if not resume and (out / "state").exists():
         raise DatasetError(f"{out} already holds a build. Leave out --no-resume to go on, or choose another --out.")
     with TerminalProgress(enabled=not json) as report:
-        if engine == "ray":
-            from data_tools.ray_engine import RayEngine
-
-            result = run_build(request, RayEngine(settings, out.resolve(), address), report)
-        else:
-            from data_tools.build import local_engine
-
-            result = run_build(request, local_engine(settings, out.resolve()), report)
+        result = run_build(request, _engine(engine, settings, out.resolve(), address), report)
     _tell(result, out, json)
     if result.problems:
         raise typer.Exit(1)
+
+
+def _engine(name: str, settings: DataSettings, root: Path, address: str | None) -> "Engine":
+    match name:
+        case "ray":
+            from data_tools.ray_engine import RayEngine
+
+            return RayEngine(settings, root, address)
+        case "inline":
+            from data_tools.inline import InlineEngine
+            from data_tools.work import Work
+
+            return InlineEngine(Work(settings.build, root))
+        case _:
+            from data_tools.build import local_engine
+
+            return local_engine(settings, root)
 
 
 def refilter(folder: Folder, config: Config = None, overrides: Overrides = None, json: Json = False) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import uuid
+from collections import deque
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -215,35 +216,27 @@ def _even_parts(ticks: Any, limits: ClipSettings) -> list[Any]:
 def _write_clips(
     video: Path, rotation: int, windows: Sequence[Window], paths: Sequence[Path], size: tuple[int, int], rate: Fraction
 ) -> None:
-    """Decode once more and write every window's frames; windows follow each other, so few files are open at a time."""
-    if not windows:
+    """Decode once more and write every window's frames. Windows follow each other and share at most one (repeated)
+    frame, so two files are open at most."""
+    waiting = deque(zip(windows, paths, strict=True))
+    if not waiting:
         return
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
-    pending = list(zip(windows, paths, strict=True))
-    with opened(video) as (container, stream):
-        stack, writer, wanted = ExitStack(), None, pending[0][0]
-        try:
-            for index, frame in enumerate(frames_of(video, container, stream)):
-                while pending and index > wanted.frames[-1]:
-                    stack.close()
-                    pending.pop(0)
-                    writer, wanted = None, pending[0][0] if pending else wanted
-                if not pending:
-                    break
-                if index >= wanted.frames[0]:
-                    writer = writer or stack.enter_context(clip_writer(pending[0][1], size, rate))
-                    _add(writer, frame, rotation, wanted.frames.count(index))
-            if pending:
-                stack.close()
-        except BaseException as error:
-            stack.__exit__(type(error), error, error.__traceback__)
-            raise
-
-
-def _add(writer: ClipWriter, frame: Any, rotation: int, times: int) -> None:
-    for _ in range(times):
-        writer.add(frame, rotation)
+    writing: deque[tuple[Window, ExitStack, ClipWriter]] = deque()
+    with opened(video) as (container, stream), ExitStack() as all_files:
+        for index, frame in enumerate(frames_of(video, container, stream)):
+            while waiting and waiting[0][0].frames[0] <= index:
+                window, path = waiting.popleft()
+                file = all_files.enter_context(ExitStack())
+                writing.append((window, file, file.enter_context(clip_writer(path, size, rate))))
+            for window, _, writer in writing:
+                for _ in range(window.frames.count(index)):
+                    writer.add(frame, rotation)
+            while writing and writing[0][0].frames[-1] <= index:
+                writing.popleft()[1].close()
+            if not waiting and not writing:
+                break
 
 
 def _clip_id(sha256: str, window: Window, digest: str) -> str:

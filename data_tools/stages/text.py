@@ -26,6 +26,12 @@ _SCENERY = """
     water river sea lake pool beach sand forest park room wall floor ground city garden mountain snow sun light front
     back side left right middle top bottom way other others
 """
+_ACTIONS = """
+    moves walks runs jumps flies swims rides drives stands sits turns rolls falls climbs dances plays goes comes crosses
+    passes slides spins rises races hops leaps drifts floats glides crawls chases throws catches kicks holds looks eats
+    move walk run jump fly swim ride drive stand sit turn roll fall climb dance play go come cross pass slide spin rise
+    race hop leap drift float glide crawl chase throw catch kick hold look eat
+"""
 _VERBISH = re.compile(r"(ing|ed|ly)$")
 # Words on -ing and -ed that are things or colours all the same.
 _NOT_VERBS = "king ring swing string wing thing ceiling building red bed sled weed seed"
@@ -177,6 +183,8 @@ class RulePhrases:
 
 
 def _is_verb(word: str) -> bool:
+    if word in _ACTIONS.split():
+        return True
     return bool(_VERBISH.search(word)) and word not in _NOT_VERBS.split() and len(word) > 3
 
 

@@ -1,10 +1,13 @@
 """The training loop at toy size: exact resume, frozen parts, averaging, export, failures."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
+from safetensors import safe_open
 
 from magicgen.config import load_config
 from magicgen.control.tracks import SparseBoxLevel
@@ -36,6 +39,13 @@ def options(tmp_path: Path, *overrides: str) -> TrainingOptions:
     )
 
 
+@pytest.fixture(autouse=True)
+def fresh_accelerate() -> Iterator[None]:
+    """Runs of other precision in one process: accelerate keeps its first settings otherwise."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> TrainingOptions:
     """A finished toy run."""
@@ -48,7 +58,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return load_checkpoint(latest_checkpoint(run), torch.device("cpu")).networks
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("[!r]*.yaml")), ids=lambda path: path.stem)
 def test_every_training_configuration_is_valid(path: Path) -> None:
     load_config(path, TrainingOptions, [])
 
@@ -109,7 +119,8 @@ def test_export_loads_as_a_pipeline(finished: TrainingOptions, tmp_path: Path) -
 
     folder = export_run(finished.out, tmp_path / "model", steps=2)
     pipeline = TrajectoryVideoPipeline.from_pretrained(folder)
-    assert pipeline.transformer.dtype == torch.float16
+    with safe_open(folder / "transformer" / "diffusion_pytorch_model.safetensors", "pt") as file:
+        assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.float16}  # noqa: SIM118
     assert (pipeline.config.default_frames, pipeline.config.default_steps) == (5, 2)
     assert (folder / "segmentation_head" / "config.json").is_file()
     assert (folder / "train.yaml").is_file()
@@ -235,5 +246,4 @@ def test_own_clips_train(tmp_path: Path) -> None:
         clip_source(options(tmp_path, "data.source.kind=folder", f"data.source.path={tmp_path}").data, 0)
     next((tmp_path / "clips").glob("*/masks/00001.png")).unlink()
     with pytest.raises(DatasetError, match="every frame needs its mask"):
-        for index in range(9):
-            source.clip(index)
+        [source.clip(index) for index in range(9)]

@@ -3,6 +3,7 @@
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -36,8 +37,8 @@ def save_checkpoint(out: Path, checkpoint: Checkpoint, keep: int) -> Path:
     except (OSError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)
         raise GenerationFailed(
-            f"The checkpoint of step {checkpoint.step} could not be written to {folder}: {error}. Earlier checkpoints are "
-            "untouched; free some space and run again with --resume."
+            f"The checkpoint of step {checkpoint.step} could not be written to {folder}: {error}. Earlier checkpoints "
+            "are untouched; free some space and run again with --resume."
         ) from error
     for path in _checkpoints(out)[:-keep]:
         path.unlink()
@@ -55,7 +56,7 @@ def load_checkpoint(path: Path, device: torch.device) -> Checkpoint:
     try:
         content = torch.load(path, map_location=device, weights_only=True)
         return Checkpoint(**content)
-    except (RuntimeError, TypeError, OSError, EOFError) as error:
+    except (RuntimeError, TypeError, OSError, EOFError, UnpicklingError) as error:
         raise WeightsError(
             f"{path} is not a readable checkpoint ({error}); delete it to go on from an earlier one."
         ) from error

@@ -62,7 +62,7 @@ class TrajectoryExamples(Dataset):
 
 
 def draw_level(rng: np.random.Generator, shares: LevelShares, frames: int) -> Level:
-    """A random level; the sparse one keeps the last frame, often frame 1, and up to seven more, as the public demos do."""
+    """A random level; the sparse one keeps the last frame, often frame 1, and up to seven more, as public demos do."""
     weights = np.array([shares.mask, shares.box, shares.sparse_box])
     match int(rng.choice(3, p=weights / weights.sum())):
         case 0:
@@ -103,8 +103,17 @@ def collate(items: Sequence[dict[str, np.ndarray | str | bool]]) -> Batch:
     def stacked(name: str) -> torch.Tensor:
         return torch.from_numpy(np.stack([np.asarray(item[name]) for item in items]))
 
-    names = ("video", "draft", "state", "map", "mask_map", "region", "keep_draft", "keep_map")
-    return Batch(*(stacked(name) for name in names), tuple(str(item["caption"]) for item in items))
+    return Batch(
+        video=stacked("video"),
+        draft=stacked("draft"),
+        state=stacked("state"),
+        map=stacked("map"),
+        mask_map=stacked("mask_map"),
+        region=stacked("region"),
+        keep_draft=stacked("keep_draft"),
+        keep_map=stacked("keep_map"),
+        captions=tuple(str(item["caption"]) for item in items),
+    )
 
 
 def start_worker(_: int) -> None:

@@ -22,7 +22,7 @@ def export_run(run: Path, out: Path, *, steps: int = 4, guidance: float = 1.0, f
         steps, guidance, fps: defaults of the pipeline.
 
     Returns:
-        ``out``, with ``model_index.json``, a safetensors folder per component, ``segmentation_head/`` and ``train.yaml``.
+        ``out``, with ``model_index.json``, a safetensors folder per component, ``segmentation_head/``, ``train.yaml``.
 
     Raises:
         WeightsError: the run has no settings or ``out`` exists.

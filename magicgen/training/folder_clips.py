@@ -18,10 +18,10 @@ LARGEST_STRIDE = 3
 
 @dataclass(frozen=True)
 class FolderClips:
-    """Clips ``ROOT/NAME/video.mp4`` with ``masks/NNNNN.png`` (0 background, 1..N objects) and an optional ``caption.txt``.
+    """Clips ``ROOT/NAME/video.mp4`` with ``masks/NNNNN.png`` (0 background, 1..N objects), perhaps ``caption.txt``.
 
-    Clip ``i`` is a random window of a random video (frame stride 1 to 3), centre-cropped to the wanted aspect; it depends
-    on (seed, i) alone. Windows in which no object is visible on the first frame are drawn again.
+    Clip ``i`` is a random window of a random video (frame stride 1 to 3), centre-cropped to the wanted aspect; it
+    depends on (seed, i) alone. Windows in which no object is visible on the first frame are drawn again.
     """
 
     root: Path
@@ -33,7 +33,8 @@ class FolderClips:
     def __post_init__(self) -> None:
         if not self._folders():
             raise DatasetError(
-                f"{self.root} holds no clips. Expected folders with 'video.mp4' and 'masks/00000.png', 'masks/00001.png', ..."
+                f"{self.root} holds no clips. Expected folders with 'video.mp4' and 'masks/00000.png', "
+                "'masks/00001.png', ..."
             )
 
     def _folders(self) -> list[Path]:

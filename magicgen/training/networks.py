@@ -72,6 +72,7 @@ def tiny_networks(options: TinyModel, frames: int, height: int, width: int, seed
         predicts_residual=True,
         absolute_rotary_grid=True,
         correction_reach=options.correction_reach,
+        spatial_sparse=None if options.spatial_sparse is None else options.spatial_sparse.model_dump(mode="json"),
     )
     # A zero output makes an untrained model return its draft.
     nn.init.zeros_(transformer.proj_out.weight)

@@ -82,6 +82,16 @@ class DataOptions(StrictModel):
         return self
 
 
+class SpatialSparse(StrictModel):
+    """Layers with trained spatial sparse attention; block sizes in tokens, frames x height x width."""
+
+    layers: tuple[int, ...]
+    compress: tuple[Positive, Positive, Positive] = (1, 2, 2)
+    select: tuple[Positive, Positive, Positive] = (2, 4, 4)
+    window: tuple[Positive, Positive, Positive] = (2, 4, 4)
+    top: Positive = 8
+
+
 class TinyModel(StrictModel):
     """A fresh small model over the fixed block transform."""
 
@@ -95,6 +105,7 @@ class TinyModel(StrictModel):
     latent_channels: Annotated[int, Field(gt=0, le=192)] = 192
     control_layers: tuple[int, ...] = (0, 2, 4)
     correction_reach: Annotated[int, Field(ge=0)] = 4
+    spatial_sparse: SpatialSparse | None = None
 
 
 class PretrainedModel(StrictModel):

@@ -1,0 +1,102 @@
+"""What a training run of the reflection adapter is told."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from magicgen.config import StrictModel
+from magicgen.training.options import OptimizerOptions, Positive, Share
+
+Weight = Annotated[float, Field(ge=0)]
+
+
+class MixtureShares(StrictModel):
+    """Where a batch's examples come from; the shares are normalised. Without real pairs only ``synthetic`` counts.
+
+    ``real``: pairs as they are, with the reflection's strength varied; ``transplanted``: the reflection layer of a
+    pair over the scene of another; ``composed``: a synthetic reflection over the scene of a pair; ``synthetic``:
+    neither from a pair.
+    """
+
+    real: Weight = 0.5
+    transplanted: Weight = 0.2
+    composed: Weight = 0.2
+    synthetic: Weight = 0.1
+
+
+class ReflectionData(StrictModel):
+    """Examples: real pairs and composed ones.
+
+    Attributes:
+        pairs: folder with ``mixture`` and ``transmission``; None trains on synthetic mixtures only.
+        folds: the pairs, in the order of their names, are cut into this many runs.
+        hold_out: the fold that is left out; None trains on all.
+        short_side, long_side: of the training pictures (multiples of 16).
+        fine_share: share of the steps that also train the refiner one octave finer, on tiles.
+        clean: share of composed pictures without reflection.
+        bank: how many drawn scenes are kept as scenes and reflections.
+        guides: share of the pictures that come with a simulated guide.
+    """
+
+    pairs: Path | None = None
+    folds: Positive = 5
+    hold_out: Annotated[int, Field(ge=0)] | None = None
+    short_side: Positive = 160
+    long_side: Positive = 208
+    batch_size: Positive = 8
+    workers: Annotated[int, Field(ge=0)] = 0
+    fine_share: Share = 0.15
+    clean: Share = 0.1
+    bank: Positive = 96
+    guides: Share = 0.5
+    shares: MixtureShares = MixtureShares()
+
+    @model_validator(mode="after")
+    def _fits(self) -> "ReflectionData":
+        if self.short_side % 32 or self.long_side % 16 or self.long_side < self.short_side:
+            raise ValueError("short_side must be a multiple of 32, long_side a multiple of 16 and not below it")
+        if self.hold_out is not None and self.hold_out >= self.folds:
+            raise ValueError(f"hold_out counts from 0 to {self.folds - 1}")
+        return self
+
+
+class ReflectionModel(StrictModel):
+    """A fresh adapter on a backbone folder (``base`` is a preset's name or the path of a pipeline folder)."""
+
+    base: str = "tiny"
+    rank: Positive = 32
+    prompt_tokens: Positive = 4
+    prompt_layers: tuple[int, ...] = (1, 2)
+    refiner_widths: tuple[int, ...] = (32, 64, 96, 128)
+
+
+class ReflectionLoss(StrictModel):
+    """Weights of the terms; see :mod:`magicgen.training.reflection_losses`."""
+
+    decibel: Weight = 0.1
+    absolute: Weight = 1.0
+    gradient: Weight = 0.6
+    structure: Weight = 0.2
+    reflection: Weight = 0.3
+    reconstruction: Weight = 0.1
+    exclusion: Weight = 0.05
+    draft: Weight = 0.5
+
+
+class ReflectionTraining(StrictModel):
+    """One run of ``magicgen train`` for ``task: reflection``."""
+
+    task: Literal["reflection"]
+    out: Path
+    seed: int = 0
+    steps: Positive
+    model: ReflectionModel = ReflectionModel()
+    data: ReflectionData = ReflectionData()
+    loss: ReflectionLoss = ReflectionLoss()
+    optimizer: OptimizerOptions = OptimizerOptions(
+        learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=1e-4, warmup_steps=50, decay_share=0.5, ema_decay=0.995
+    )
+    precision: Literal["no", "bf16"] = "no"
+    checkpoint_every: Positive = 100
+    start_from: Path | None = None

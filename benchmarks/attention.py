@@ -2,6 +2,8 @@
 
     python -m benchmarks.attention                                   # kernels, then whole runs of `tiny`
     python -m benchmarks.attention --what kernels --tokens 13x16x24  # kernels only
+    python -m benchmarks.attention --what run --image examples/rocket/photo.jpg \\
+        --trajectory examples/rocket/trajectory.json                 # a photo of one's own, by the shipped plan
     python -m benchmarks.attention --shapes cogvideox1.5-5b --device cuda
     python -m benchmarks.attention --shapes cogvideox1.5-5b --device cuda --dry-run
 
@@ -38,6 +40,7 @@ from magicgen.attention.cost import Shape
 from magicgen.attention.kernels.dense import working_dense_backends
 from magicgen.attention.patterns import Diagonal, MultiDiagonal, Spec, VerticalStripe
 from magicgen.attention.plan import PartPlan, SparsePlan
+from magicgen.attention.timing import CLOCKS
 from magicgen.attention.tokens import TokenGrid
 from magicgen.errors import MagicGenError, PlanError
 
@@ -98,8 +101,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--height", type=int, default=256)
     add("--width", type=int, default=384)
     add("--steps", type=int, default=None, help="denoising steps; by default the model's own")
-    add("--tokens", default=None, help="grid of the kernel table, FRAMESxHEIGHTxWIDTH tokens")
-    add("--text", type=int, default=16, help="text tokens of the kernel table")
+    add("--image", type=Path, default=None, help="photo of the end-to-end run; by default a held-out synthetic scene")
+    add("--trajectory", type=Path, default=None, help="its trajectory, resampled to --frames")
+    add("--tokens", default="13x16x24,21x16x24", help="grids of the kernel tables, FRAMESxHEIGHTxWIDTH tokens")
+    add("--text", type=int, default=24, help="text tokens of the kernel tables")
     add("--heads", type=int, default=4)
     add("--density", type=float, default=0.3, help="density of the kernel table")
     add("--shapes", choices=tuple(SHAPES), default=None, help="random weights at a published size")
@@ -108,6 +113,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--kernel", default="auto", help="auto, slices, flex, triton or reference")
     add("--pairs", type=int, default=5, help="A B pairs of a measurement")
     add("--threads", type=int, default=None)
+    add(
+        "--clock", choices=tuple(CLOCKS), default="wall", help="cpu: processor time, with --threads 1 if others compute"
+    )
     add("--seed", type=int, default=0)
     add("--tune", action="store_true", help="with --shapes on a GPU: time the Triton kernel's launch settings first")
     add("--dry-run", action="store_true", help="check sizes and kernels; run the same code on a small grid on the CPU")
@@ -130,13 +138,15 @@ def _measure(options: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def _measure_kernels(options: argparse.Namespace) -> dict[str, Any]:
-    frames, height, width = _grid_numbers(options.tokens or "13x16x24")
-    grid = TokenGrid(options.text, frames, height, width)
+def _measure_kernels(options: argparse.Namespace) -> list[dict[str, Any]]:
+    return [_measure_grid(_grid(text, options.text), options) for text in options.tokens.split(",")]
+
+
+def _measure_grid(grid: TokenGrid, options: argparse.Namespace) -> dict[str, Any]:
     shape = Shape(1, options.heads, 64, torch.device(options.device), _dtype(options, "float32"))
-    cases = kernel_cases(grid, options.density, shape.heads, shape.device)
-    rows = bench_kernels(grid, shape, cases, pairs=options.pairs, kernel=options.kernel)
-    overhead = bench_overhead(grid, shape, cases["both bands, one launch"], pairs=options.pairs)
+    cases, clock = kernel_cases(grid, options.density, shape.heads, shape.device), CLOCKS[options.clock]
+    rows = bench_kernels(grid, shape, cases, pairs=options.pairs, kernel=options.kernel, clock=clock)
+    overhead = bench_overhead(grid, shape, cases["both bands, one launch"], pairs=options.pairs, clock=clock)
     print(
         f"{grid} ({grid.total} tokens), {shape.heads} heads of 64, {shape.dtype}, dense backend sdpa", file=sys.stderr
     )
@@ -147,35 +157,34 @@ def _measure_kernels(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _measure_run(options: argparse.Namespace) -> dict[str, Any]:
-    from magicgen.attention.auto import choose_attention, shapes_of, token_grid
-    from magicgen.control.tracks import MaskLevel
-    from magicgen.jobs.calibration import generation, plan_models, synthetic_clip
+    from magicgen.jobs.attention import settle_attention
+    from magicgen.jobs.calibration import calibration_clip, generation, plan_models
+    from magicgen.jobs.inputs import ClipShape
     from magicgen.jobs.loading import LoadOptions, load_pipeline
     from magicgen.weights import resolve_model
+    from magicgen.weights.facts import model_facts
 
     source = resolve_model(options.model)
-    pipeline = load_pipeline(source, MaskLevel(), LoadOptions(device=options.device))
-    clip = synthetic_clip(options.frames, options.height, options.width)
-    spatial, temporal = pipeline._compression()
-    models = plan_models(pipeline)
-    grid = token_grid(
-        pipeline.transformer.config,
-        text=options.text,
-        frames=(options.frames - 1) // temporal + 1,
-        height=options.height // spatial,
-        width=options.width // spatial,
-    )
-    choice = choose_attention(
-        options.plan, model_id=source.name, shapes=shapes_of(models), grid=grid, device=options.device
-    )
-    print(choice.reason, file=sys.stderr)
-    if choice.plan is None:
-        return {"choice": choice.reason}
+    facts, shape = model_facts(source), ClipShape(options.frames, options.height, options.width)
+    clip = calibration_clip(shape, options.image, options.trajectory)
+    attention = settle_attention(options.plan, source, facts, shape, options.device)
+    print(attention.reason, file=sys.stderr)
+    described = {"choice": attention.reason, "clip": clip.name, "size": [shape.frames, shape.height, shape.width]}
+    if attention.plan is None:
+        return described
+    pipeline = load_pipeline(source, clip.level, LoadOptions(device=options.device))
     autocast = {None: None, "float32": False, "bfloat16": True}[options.dtype]
     run = generation(pipeline, clip, steps=options.steps, seed=options.seed, autocast=autocast)
-    row = bench_run(models, run, choice.plan, pairs=min(options.pairs, 3), kernel=options.kernel)
+    row = bench_run(
+        plan_models(pipeline),
+        run,
+        attention.plan,
+        pairs=options.pairs,
+        kernel=options.kernel,
+        clock=CLOCKS[options.clock],
+    )
     print(run_table(row), file=sys.stderr)
-    return {"choice": choice.reason, "clip": [options.frames, options.height, options.width], **asdict(row)}
+    return {**described, "steps": options.steps or facts.steps, **asdict(row)}
 
 
 def _measure_shapes(options: argparse.Namespace) -> dict[str, Any]:
@@ -271,9 +280,10 @@ def _random_call(model: Any, shape: ModelShape, device: torch.device, dtype: tor
 
 def _tune(grid: TokenGrid, shape: Shape, density: float, dense: Callable[..., Any], pairs: int) -> list[dict[str, Any]]:
     """The Triton kernel's launch settings on this GPU, fastest first."""
-    from magicgen.attention.bench import in_turn, median_ratio, random_heads
+    from magicgen.attention.bench import random_heads
     from magicgen.attention.execute import group_heads
     from magicgen.attention.kernels.triton_band import LAUNCHES, bind_band
+    from magicgen.attention.timing import in_turn, median_ratio
 
     q, k, v = random_heads(grid, shape)
     out = torch.empty_like(q)
@@ -311,11 +321,11 @@ def _dry_run(shape: ModelShape, options: argparse.Namespace) -> dict[str, Any]:
     return facts
 
 
-def _grid_numbers(text: str) -> tuple[int, int, int]:
-    parts = text.split("x")
+def _grid(numbers: str, text: int) -> TokenGrid:
+    parts = numbers.split("x")
     if len(parts) != 3 or not all(part.isdigit() for part in parts):
-        raise PlanError(f"--tokens {text}: expected FRAMESxHEIGHTxWIDTH, for example 13x16x24")
-    return int(parts[0]), int(parts[1]), int(parts[2])
+        raise PlanError(f"--tokens {numbers}: expected FRAMESxHEIGHTxWIDTH, for example 13x16x24")
+    return TokenGrid(text, *map(int, parts))
 
 
 def _dtype(options: argparse.Namespace, default: str) -> torch.dtype:
@@ -340,6 +350,7 @@ def _facts(options: argparse.Namespace) -> dict[str, Any]:
             "torch": torch.__version__,
             "diffusers": diffusers.__version__,
         },
+        "clock": options.clock,
         "seed": options.seed,
     }
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from magicgen.attention.auto import AttentionChoice, choose_attention, shapes_of, token_grid
+from magicgen.attention.auto import SHIPPED_PLANS, AttentionChoice, choose_attention, token_grid
 from magicgen.attention.patterns import Dense, Diagonal, VerticalStripe, density
 from magicgen.attention.plan import (
     PartPlan,
@@ -206,21 +206,21 @@ def test_named_plans_and_dense(tmp_path: Path, plan_path: Path) -> None:
     dense = write_plan(tmp_path / "dense.json", dense_plan("tiny", GRID, SHAPES))
     assert choose(str(dense), []).plan is None
     larger = TokenGrid(16, 5, 10, 12)
-    with pytest.raises(PlanError, match="re-scale"):
+    with pytest.raises(PlanError, match="plan rescale"):
         choose(str(plan_path), [], grid=larger)
-    assert choose(str(plan_path), [], grid=larger, rescale=True).plan is not None
+    moved = write_plan(tmp_path / "moved.json", rescale_plan(phased_plan(), larger))
+    assert choose(str(moved), [], grid=larger).plan is not None
 
 
-def test_shapes_and_grids_of_a_model() -> None:
+def test_grid_of_a_model() -> None:
     model = tiny_transformer()
-    assert shapes_of({"transformer": model}) == SHAPES
     assert token_grid(model.config, text=16, frames=5, height=16, width=24) == GRID
 
 
 def test_shipped_plans_are_readable() -> None:
-    folder = Path(__file__).parents[1] / "configs" / "attention"
-    for path in folder.glob("*.json"):
-        plan = read_plan(path)
+    plans = [read_plan(path) for path in SHIPPED_PLANS.glob("*.json")]
+    assert {(plan.grid.frames, plan.grid.height, plan.grid.width) for plan in plans} >= {(5, 8, 12), (13, 16, 24)}
+    for plan in plans:
         assert plan.model == "tiny"
         assert plan.record.device
         assert plan.is_dense == plan.record.note.startswith("do not sparsify")

@@ -1,14 +1,24 @@
 """Spatial sparse attention: equal to its dense reference, trainable, and usable inside a transformer."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from magicgen.attention.apply import enable_sparse_attention
+from magicgen.attention.spatial_layers import SpatialSparseProcessor
 from magicgen.attention.spatial_sparse import SpatialSparseAttention, SpatialSparseConfig
 from magicgen.attention.tokens import TokenGrid
+from magicgen.config import load_config
 from magicgen.errors import PlanError
-from tests.attention_tiny import relative
+from magicgen.models.control_branch import ControlBranch
+from magicgen.models.transformer import VideoTransformer
+from magicgen.training.options import TrainingOptions
+from magicgen.training.run import train
+from tests.attention_tiny import GRID, forward_of, mixed_plan, relative, tiny_transformer
 
 WIDTH, HEADS, DIM = 24, 2, 16
 
@@ -27,7 +37,7 @@ def inputs(grid: TokenGrid, batch: int = 1) -> tuple[torch.Tensor, ...]:
     return (*heads, torch.randn(batch, grid.total, WIDTH, generator=generator))
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(
     st.builds(TokenGrid, st.sampled_from([0, 5]), st.integers(1, 5), st.integers(2, 7), st.integers(2, 7)),
     st.sampled_from(
@@ -108,3 +118,51 @@ def test_wrong_sizes_are_refused() -> None:
         SpatialSparseConfig(top=0)
     with pytest.raises(PlanError, match="expected"):
         build(SpatialSparseConfig())(*inputs(TokenGrid(0, 2, 4, 4)), TokenGrid(0, 2, 4, 5))
+
+
+def sparse_transformer(**changes: Any) -> VideoTransformer:
+    """The small transformer of these tests with spatial sparse attention in its second layer."""
+    stock = {key: value for key, value in tiny_transformer().config.items() if not key.startswith("_")}
+    torch.manual_seed(0)
+    return VideoTransformer(**stock, spatial_sparse={"layers": [1], "top": 2, **changes}).eval()
+
+
+def test_a_transformer_saves_and_loads_its_sparse_layers(tmp_path: Path) -> None:
+    model = sparse_transformer()
+    assert isinstance(model.transformer_blocks[1].attn1.processor, SpatialSparseProcessor)
+    out = forward_of(model)()
+    model.save_pretrained(tmp_path)
+    loaded = VideoTransformer.from_pretrained(tmp_path).eval()
+    assert torch.equal(forward_of(loaded)(), out)
+    dense = VideoTransformer.from_config({**model.config, "spatial_sparse": None}).eval()
+    left_out = dense.load_state_dict(model.state_dict(), strict=False)
+    assert left_out.missing_keys == []
+    assert all(".attn1.spatial_sparse." in key for key in left_out.unexpected_keys)
+    assert not torch.equal(forward_of(dense)(), out)
+
+
+def test_sparse_layers_follow_the_grid_and_leave_branches_dense() -> None:
+    model = sparse_transformer()
+    assert torch.isfinite(forward_of(model, batch=2, grid=TokenGrid(GRID.text, 3, 6, 7))()).all()
+    branch = ControlBranch.from_transformer(model)
+    assert not any("spatial_sparse" in name for name in branch.state_dict())
+    with pytest.raises(PlanError, match="SpatialSparseProcessor"):
+        enable_sparse_attention(model, mixed_plan())
+
+
+def test_impossible_sparse_layers_are_refused() -> None:
+    with pytest.raises(PlanError, match=r"layers \[7\]"):
+        sparse_transformer(layers=[7])
+    with pytest.raises(PlanError, match="divide"):
+        sparse_transformer(select=[3, 3, 3])
+
+
+@pytest.mark.slow
+def test_a_tiny_variant_trains_with_sparse_layers(tmp_path: Path) -> None:
+    smoke = Path(__file__).parents[1] / "configs" / "train" / "tiny_smoke.yaml"
+    changes = [f"out={tmp_path / 'run'}", "steps=2", "validation.every=100", "optimizer.decay_share=0"]
+    options = load_config(smoke, TrainingOptions, [*changes, "model.spatial_sparse={layers: [1], top: 1}"])
+    said: list[str] = []
+    train(options, resume=False, log=said.append)
+    assert said
+    assert "nan" not in " ".join(said)

@@ -5,16 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from magicgen.attention.apply import attention_layers
-from magicgen.attention.plan import SparsePlan, check_fit, check_grid, rescale_plan
+from magicgen.attention.plan import SparsePlan, check_fit, check_grid
 from magicgen.attention.plan_file import read_plan
 from magicgen.attention.tokens import TokenGrid
 from magicgen.errors import PlanError
 
-SHIPPED_PLANS = Path(__file__).resolve().parents[2] / "configs" / "attention"
-"""Plans that come with the project."""
+SHIPPED_PLANS = Path(__file__).resolve().parents[1] / "presets" / "attention"
+"""Plans that come with the package, found by the requests in the project's ``configs/attention``."""
 
 Shapes = Mapping[str, tuple[int, int, int]]
 """Layers, heads and head dimension of "transformer" and, where a run has one, "control_branch"."""
@@ -35,8 +32,7 @@ def choose_attention(
     shapes: Shapes,
     grid: TokenGrid,
     device: str,
-    rescale: bool = False,
-    shipped: Iterable[Path] | None = None,
+    shipped: Iterable[Path],
 ) -> AttentionChoice:
     """Settles ``--attention dense|auto|PLAN.json``, from configurations alone: nothing has to be loaded.
 
@@ -47,8 +43,7 @@ def choose_attention(
         shapes: what the run's models look like.
         grid: the run's tokens.
         device: "cpu", "cuda", ...
-        rescale: carry a named plan over to this grid if it is for another one.
-        shipped: plan files that ``auto`` looks at; by default those of the project.
+        shipped: plan files that ``auto`` looks at.
 
     Raises:
         PlanError: a named plan cannot be read or is for another model or grid.
@@ -56,11 +51,8 @@ def choose_attention(
     if wanted == "dense":
         return AttentionChoice(None, "dense attention, as asked")
     if wanted == "auto":
-        paths = sorted(SHIPPED_PLANS.glob("*.json")) if shipped is None else shipped
-        return _best_shipped(model_id, shapes, grid, device, paths)
+        return _best_shipped(model_id, shapes, grid, device, shipped)
     plan = read_plan(wanted)
-    if rescale:
-        plan = rescale_plan(plan, grid)
     check_shapes(plan, shapes)
     check_grid(plan, grid)
     if plan.is_dense:
@@ -73,15 +65,6 @@ def check_shapes(plan: SparsePlan, shapes: Shapes) -> None:
     for name, (layers, heads, head_dim) in shapes.items():
         if name in plan.parts or name == "transformer":
             check_fit(plan, name, layers=layers, heads=heads, head_dim=head_dim)
-
-
-def shapes_of(models: Mapping[str, nn.Module]) -> dict[str, tuple[int, int, int]]:
-    """The shapes of loaded models."""
-    found = {name: attention_layers(model) for name, model in models.items()}
-    return {
-        name: (len(layers), layers[0].heads, layers[0].to_q.out_features // layers[0].heads)
-        for name, layers in found.items()
-    }
 
 
 def token_grid(config: Any, *, text: int, frames: int, height: int, width: int) -> TokenGrid:

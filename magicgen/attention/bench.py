@@ -19,6 +19,7 @@ from magicgen.attention.plan import SparsePlan, dense_plan
 from magicgen.attention.processor import PlannedProcessor
 from magicgen.attention.quality import lpips_distance, psnr, ssim
 from magicgen.attention.report import AttentionReport
+from magicgen.attention.timing import Clock, in_turn, median_ratio, now
 from magicgen.attention.tokens import TokenGrid
 
 
@@ -43,6 +44,7 @@ class KernelRow:
 class RunRow:
     """A whole generation, dense against planned; ``limit`` is 1 / ((1 - a) + a * density), a the attention share."""
 
+    dtype: str
     dense_s: float
     planned_s: float
     speedup: float
@@ -81,6 +83,7 @@ def bench_kernels(
     pairs: int = 9,
     kernel: str = "auto",
     dense: DenseFn = sdpa,
+    clock: Clock = time.perf_counter,
 ) -> list[KernelRow]:
     """Times every case against dense attention of the same q, k, v, in turn (A B A B ...), ``pairs`` times."""
     q, k, v = random_heads(grid, shape)
@@ -90,7 +93,7 @@ def bench_kernels(
             specs, grid, device=shape.device, dtype=shape.dtype, head_dim=shape.head_dim, kernel=kernel, dense=dense
         )
         dense_times, sparse_times = in_turn(
-            partial(dense, q, k, v), partial(attend, q, k, v, program), pairs, shape.device
+            partial(dense, q, k, v), partial(attend, q, k, v, program), pairs, shape.device, clock
         )
         speedup = median_ratio(dense_times, sparse_times)
         share = sum(density(spec, grid) for spec in specs) / len(specs)
@@ -111,12 +114,16 @@ def bench_kernels(
     return rows
 
 
-def bench_overhead(grid: TokenGrid, shape: Shape, specs: tuple[Spec, ...], *, pairs: int = 9) -> float:
+def bench_overhead(
+    grid: TokenGrid, shape: Shape, specs: tuple[Spec, ...], *, pairs: int = 9, clock: Clock = time.perf_counter
+) -> float:
     """What a planned call costs beside its kernels (text rows, output, dispatch), as a share of dense attention."""
     q, k, v = random_heads(grid, shape)
     program = build_program(specs, grid, device=shape.device, dtype=shape.dtype, head_dim=shape.head_dim, dense=sdpa)
     empty = replace(program, runs=())
-    dense_times, empty_times = in_turn(lambda: sdpa(q, k, v), lambda: attend(q, k, v, empty), pairs, shape.device)
+    dense_times, empty_times = in_turn(
+        partial(sdpa, q, k, v), partial(attend, q, k, v, empty), pairs, shape.device, clock
+    )
     return 1 / median_ratio(dense_times, empty_times)
 
 
@@ -139,10 +146,12 @@ def bench_run(
     pairs: int = 3,
     kernel: str = "auto",
     dense: str = "sdpa",
+    clock: Clock = time.perf_counter,
 ) -> RunRow:
     """Dense against planned generations, in turn. ``run`` returns the video (T,H,W,3), always from the same seed."""
     device = next(models[TRANSFORMER].parameters()).device
-    share, reference = attention_share(models, run, dense_backend(dense))
+    measured = attention_share(models, run, dense_backend(dense), clock)
+    share, reference = measured.share, measured.result
     results: dict[str, Any] = {}
     reports: list[AttentionReport] = []
     branch = models.get(CONTROL_BRANCH)
@@ -162,11 +171,12 @@ def bench_run(
             run()
 
     # The stock model where its own attention call is the dense backend; else that backend through a dense plan.
-    dense_times, planned_times = in_turn(run if dense == "sdpa" else plain, planned, pairs, device)
+    dense_times, planned_times = in_turn(run if dense == "sdpa" else plain, planned, pairs, device, clock)
     mean = _density_of_calls(reports[-1])
     whole_frames = getattr(reference, "ndim", 0) == 4 and reference.shape[-1] == 3
     lpips, note = lpips_distance(results["planned"], reference) if whole_frames else (None, "LPIPS needs video frames")
     return RunRow(
+        dtype=measured.dtype,
         dense_s=statistics.median(dense_times),
         planned_s=statistics.median(planned_times),
         speedup=median_ratio(dense_times, planned_times),
@@ -181,17 +191,31 @@ def bench_run(
     )
 
 
+@dataclass(frozen=True)
+class DenseRun:
+    """A dense run: its result, the dtype of its attention, and attention's share of the time (without projections)."""
+
+    result: Any
+    dtype: str
+    share: float
+
+
 def attention_share(
-    models: Mapping[str, nn.Module], run: Callable[[], Any], dense: DenseFn = sdpa
-) -> tuple[float, Any]:
-    """Attention's share of a dense run's time (the attention call alone, projections not counted), and its result."""
+    models: Mapping[str, nn.Module],
+    run: Callable[[], Any],
+    dense: DenseFn = sdpa,
+    clock: Clock = time.perf_counter,
+) -> DenseRun:
+    """Runs once with every attention call timed."""
     spent = 0.0
+    dtypes: set[str] = set()
 
     def timed(layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, text: int) -> torch.Tensor:
         nonlocal spent
-        start = now(q.device)
+        start = now(q.device, clock)
         output = dense(q, k, v)
-        spent += now(q.device) - start
+        spent += now(q.device, clock) - start
+        dtypes.add(str(output.dtype).removeprefix("torch."))
         return output
 
     attentions = [attention for model in models.values() for attention in attention_layers(model)]
@@ -199,13 +223,13 @@ def attention_share(
     try:
         for layer, attention in enumerate(attentions):
             attention.set_processor(PlannedProcessor(layer, timed))
-        start = time.perf_counter()
+        start = clock()
         result = run()
-        whole = time.perf_counter() - start
+        whole = clock() - start
     finally:
         for attention, processor in zip(attentions, former, strict=True):
             attention.set_processor(processor)
-    return spent / whole, result
+    return DenseRun(result, ", ".join(sorted(dtypes)), spent / whole)
 
 
 def random_heads(grid: TokenGrid, shape: Shape) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -219,33 +243,6 @@ def random_heads(grid: TokenGrid, shape: Shape) -> tuple[torch.Tensor, torch.Ten
     q, k = draw(shape.heads, grid.total), draw(shape.heads, grid.total)
     v = draw(grid.total, shape.heads).transpose(1, 2)
     return q, k, v
-
-
-def in_turn(
-    first: Callable[[], Any], second: Callable[[], Any], pairs: int, device: torch.device
-) -> tuple[list[float], list[float]]:
-    """Seconds of both, run A B A B ... after one untimed round."""
-    times: tuple[list[float], list[float]] = ([], [])
-    with torch.no_grad():
-        for number in range(pairs + 1):
-            for which, function in enumerate((first, second)):
-                start = now(device)
-                function()
-                if number:
-                    times[which].append(now(device) - start)
-    return times
-
-
-def median_ratio(first: list[float], second: list[float]) -> float:
-    """Median of first / second over the pairs."""
-    return statistics.median(a / b for a, b in zip(first, second, strict=True))
-
-
-def now(device: torch.device) -> float:
-    """The time when all work given to the device so far is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 def kernel_table(rows: list[KernelRow]) -> str:
@@ -268,7 +265,7 @@ def run_table(row: RunRow) -> str:
         quality += f", SSIM {row.ssim:.3f}"
     quality += f", LPIPS {row.lpips:.3f}" if row.lpips is not None else f" ({row.lpips_note})"
     return (
-        f"dense {row.dense_s:.2f} s, planned {row.planned_s:.2f} s: {row.speedup:.2f}x "
+        f"{row.dtype}: dense {row.dense_s:.2f} s, planned {row.planned_s:.2f} s: {row.speedup:.2f}x "
         f"(limit {row.limit:.2f}x at density {row.density:.3f}, attention {row.attention_share:.0%} of the run); "
         f"{quality}"
     )

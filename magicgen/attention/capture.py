@@ -32,6 +32,7 @@ from magicgen.attention.patterns import (
 )
 from magicgen.attention.plan import TRAINING_STEPS, Phase, phase_index
 from magicgen.attention.processor import PlannedProcessor
+from magicgen.attention.timing import Clock
 from magicgen.attention.tokens import TokenGrid
 from magicgen.errors import PlanError
 
@@ -90,7 +91,7 @@ def capture(
     phases: tuple[Phase, ...],
     settings: CaptureSettings,
     chooser: Chooser | None = None,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Clock = time.perf_counter,
 ) -> tuple[dict[str, PartCapture], Any, float]:
     """Runs ``run`` once with every model listened to.
 
@@ -126,7 +127,7 @@ class _Listener:
         phases: tuple[Phase, ...],
         settings: CaptureSettings,
         chooser: Chooser | None,
-        clock: Callable[[], float],
+        clock: Clock,
     ) -> None:
         self.name = name
         self.model = model

@@ -6,7 +6,7 @@ how long its calls are and what it has to copy, so the search times every candid
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ import torch
 from magicgen.attention.execute import attend, build_program
 from magicgen.attention.kernels.dense import DenseFn
 from magicgen.attention.patterns import Dense, Spec
+from magicgen.attention.timing import Clock, now
 from magicgen.attention.tokens import TokenGrid
 
 
@@ -36,7 +37,7 @@ def measure_costs(
     dense: DenseFn,
     kernel: str = "auto",
     repeats: int = 5,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Clock = time.perf_counter,
 ) -> dict[Spec, float]:
     """Seconds per head for each spec and for Dense, medians of ``repeats`` rounds over all of them in turn.
 
@@ -63,13 +64,7 @@ def measure_costs(
             attend(q, k, v, program)
         for _ in range(repeats):
             for spec, program in programs.items():
-                start = _now(shape.device, clock)
+                start = now(shape.device, clock)
                 attend(q, k, v, program)
-                times[spec].append(_now(shape.device, clock) - start)
+                times[spec].append(now(shape.device, clock) - start)
     return {spec: statistics.median(found) / shape.heads for spec, found in times.items()}
-
-
-def _now(device: torch.device, clock: Callable[[], float]) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return clock()

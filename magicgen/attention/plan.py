@@ -173,8 +173,8 @@ def check_grid(plan: SparsePlan, grid: TokenGrid) -> None:
     """Raises PlanError unless ``grid`` has the plan's frames, height and width (text may differ)."""
     if not plan.grid.same_video(grid):
         raise PlanError(
-            f"the plan for {plan.model} is for {plan.grid}; this run has {grid}. Search a plan at this size, or "
-            "re-scale the plan on request (rescale_plan, --rescale)."
+            f"the plan for {plan.model} is for {plan.grid}; this run has {grid}. Search a plan at this size with "
+            "'magicgen plan', or carry this one over with 'magicgen plan rescale' (unmeasured)."
         )
 
 

@@ -19,6 +19,7 @@ from magicgen.attention.plan import HeadTable, PartPlan, Phase, SearchRecord, Sp
 from magicgen.attention.quality import psnr
 from magicgen.attention.report import label_of
 from magicgen.attention.solve import Options, paper_rule, solve_budget, solve_error, total_error
+from magicgen.attention.timing import Clock
 from magicgen.attention.tokens import TokenGrid
 from magicgen.errors import PlanError
 
@@ -74,7 +75,7 @@ class SearchSettings:
     kernel: str = "auto"
     dense: str = "sdpa"
     candidates: Callable[[TokenGrid, torch.device], tuple[Candidate, ...]] = default_candidates
-    clock: Callable[[], float] = time.perf_counter
+    clock: Clock = time.perf_counter
 
 
 @dataclass(frozen=True)

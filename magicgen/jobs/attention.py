@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, assert_never
 from magicgen.errors import PlanError
 from magicgen.jobs.inputs import ClipShape
 from magicgen.weights.facts import ModelFacts
+from magicgen.weights.grid import SPATIAL, TEMPORAL
 from magicgen.weights.sources import ModelSource, PipelineFolder, ReleasedMagicMotion
 
 if TYPE_CHECKING:
     from magicgen.attention.plan import SparsePlan
+    from magicgen.attention.tokens import TokenGrid
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ def settle_attention(
 ) -> Attention:
     """``dense``, ``auto`` or a plan file -> what the run will do; nothing is loaded.
 
-    ``auto`` looks at the plans of the project and at ``plan.json`` in the model's folder.
+    ``auto`` looks at the plans that come with magicgen and at ``plan.json`` in the model's folder.
 
     Raises:
         PlanError: no such file, no plan, or a plan for another model or clip.
@@ -40,10 +42,8 @@ def settle_attention(
     import torch
 
     from magicgen.attention.auto import SHIPPED_PLANS, choose_attention
-    from magicgen.attention.tokens import TokenGrid
 
-    config, step = facts.transformer, facts.size_step
-    text = int(config.get("max_text_seq_length", 226))
+    config = facts.transformer
     brought = _folder(source) / "plan.json"
     choice = choose_attention(
         wanted,
@@ -55,11 +55,24 @@ def settle_attention(
                 int(config["attention_head_dim"]),
             )
         },
-        grid=TokenGrid(text, (shape.frames - 1) // 4 + 1, shape.height // step, shape.width // step),
+        grid=clip_grid(facts, shape),
         device=torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")).type,
         shipped=[*sorted(SHIPPED_PLANS.glob("*.json")), *([brought] if brought.is_file() else [])],
     )
     return Attention(choice.plan, choice.reason)
+
+
+def clip_grid(facts: ModelFacts, shape: ClipShape) -> "TokenGrid":
+    """The tokens of a clip of ``shape`` (pixels) in a model."""
+    from magicgen.attention.auto import token_grid
+
+    return token_grid(
+        facts.transformer,
+        text=int(facts.transformer.get("max_text_seq_length", 226)),
+        frames=(shape.frames - 1) // TEMPORAL + 1,
+        height=shape.height // SPATIAL,
+        width=shape.width // SPATIAL,
+    )
 
 
 @contextmanager

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from magicgen.control.tracks import MaskLevel, Tracks
-from magicgen.jobs.inputs import UInt8
+from magicgen.control.tracks import Level, MaskLevel, Tracks
+from magicgen.errors import PlanError
+from magicgen.jobs.inputs import ClipShape, UInt8, clip_inputs, read_document
+from magicgen.media import read_image
 
 CALIBRATION_SEED = 5
 
@@ -16,19 +19,36 @@ CALIBRATION_SEED = 5
 class CalibrationClip:
     """What the runs are conditioned on; ``picture`` (H,W,3) uint8 at the size of ``tracks``."""
 
+    name: str
     picture: UInt8
     tracks: Tracks
-    prompt: str
+    level: Level
+    prompt: str = ""
 
 
-def synthetic_clip(frames: int, height: int, width: int, seed: int = CALIBRATION_SEED) -> CalibrationClip:
-    """A scene that no training has seen, two to three moving objects."""
+def calibration_clip(shape: ClipShape, image: Path | None = None, trajectory: Path | None = None) -> CalibrationClip:
+    """A photo with its trajectory, brought to ``shape``; without them a scene that no training has seen.
+
+    Raises:
+        MagicGenError: only one of the two is given, or they cannot be read or do not fit together.
+    """
+    if image is None and trajectory is None:
+        return _synthetic_clip(shape)
+    if image is None or trajectory is None:
+        raise PlanError("a photo needs its trajectory and the other way round; give both, --image and --trajectory")
+    inputs = clip_inputs(read_image(image), read_document(trajectory), shape, None, None)
+    return CalibrationClip(str(image), inputs.picture, inputs.tracks, inputs.level)
+
+
+def _synthetic_clip(shape: ClipShape) -> CalibrationClip:
     from magicgen.synthetic.plan import SceneSettings
     from magicgen.synthetic.scene import random_scene
 
-    settings = SceneSettings(frames=frames, height=height, width=width, min_objects=2, max_objects=3, held_out=True)
-    scene = random_scene(np.random.default_rng(seed), settings)
-    return CalibrationClip(scene.video[0], scene.tracks, scene.caption)
+    settings = SceneSettings(
+        frames=shape.frames, height=shape.height, width=shape.width, min_objects=2, max_objects=3, held_out=True
+    )
+    scene = random_scene(np.random.default_rng(CALIBRATION_SEED), settings)
+    return CalibrationClip("held-out synthetic scene", scene.video[0], scene.tracks, MaskLevel(), scene.caption)
 
 
 def generation(
@@ -46,7 +66,7 @@ def generation(
         output = pipeline(
             clip.picture,
             clip.tracks,
-            MaskLevel(),
+            clip.level,
             clip.prompt,
             num_inference_steps=steps,
             generator=torch.Generator("cpu").manual_seed(seed),

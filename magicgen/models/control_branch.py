@@ -1,8 +1,8 @@
 """The control branch: a copy of backbone blocks that reads a condition map and returns residuals.
 
 MagicMotion's trajectory ControlNet (arXiv 2503.16421, section 3.2), generalised in two ways: the condition may be any
-latent map, and the branch may have fewer blocks than the base. In the paper's configuration (as many blocks as the base,
-condition of as many channels as the latent) the state dict has the released key set.
+latent map, and the branch may have fewer blocks than the base. In the paper's configuration (as many blocks as the
+base, condition of as many channels as the latent) the state dict has the released key set.
 """
 
 from collections.abc import Sequence
@@ -132,8 +132,9 @@ class ControlBranch(ModelMixin, AttentionMixin, ConfigMixin, PeftAdapterMixin):
             )
             for _ in control_layers
         )
-        self.out_projectors = nn.ModuleList(nn.Linear(width, width) for _ in control_layers)
-        for projector in self.out_projectors:
+        projectors = [nn.Linear(width, width) for _ in control_layers]
+        self.out_projectors = nn.ModuleList(projectors)
+        for projector in projectors:
             nn.init.zeros_(projector.weight)
             nn.init.zeros_(projector.bias)
         self.gradient_checkpointing = False
@@ -202,7 +203,9 @@ class ControlBranch(ModelMixin, AttentionMixin, ConfigMixin, PeftAdapterMixin):
         if branch.ofs_embedding is not None:
             branch.ofs_embedding.load_state_dict(transformer.ofs_embedding.state_dict())
         for block, layer in zip(branch.transformer_blocks, layers, strict=True):
-            block.load_state_dict(transformer.transformer_blocks[layer].state_dict())
+            # Trained sparse attention of the base has no counterpart here: the branch attends densely.
+            state = transformer.transformer_blocks[layer].state_dict()
+            block.load_state_dict({name: value for name, value in state.items() if ".spatial_sparse." not in name})
         _copy_patch_embedding(transformer, branch, latent)
         return branch
 

@@ -17,6 +17,8 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
 from diffusers.utils import apply_lora_scale
 
+from magicgen.attention.spatial_layers import add_spatial_sparse_layers
+from magicgen.attention.tokens import TokenGrid
 from magicgen.errors import MagicGenError
 from magicgen.models.conditioning import correction_gate
 
@@ -41,7 +43,7 @@ class VideoTransformerOutput(Transformer2DModelOutput):
 class VideoTransformer(CogVideoXTransformer3DModel):
     """CogVideoX transformer steered by residuals.
 
-    Three entries extend the stock configuration; all are off for released weights:
+    Four entries extend the stock configuration; all are off for released weights:
 
     * ``predicts_residual``: the second C_out input channels hold a draft of the answer, and the network predicts what
       is to be added to it. An untrained network then returns the draft itself.
@@ -49,6 +51,8 @@ class VideoTransformer(CogVideoXTransformer3DModel):
       latent pixels around moved and uncovered places; everything else stays the photo's, exactly.
     * ``absolute_rotary_grid``: rotary positions count latent patches from the corner (as CogVideoX 1.5 does) instead of
       being fitted to the training size, so that neighbours stay neighbours at every resolution.
+    * ``spatial_sparse``: layers with trained spatial sparse attention (:mod:`magicgen.attention.spatial_sparse`) and
+      its block sizes, e.g. ``{"layers": [1, 3], "top": 8}``.
     """
 
     @register_to_config
@@ -85,6 +89,7 @@ class VideoTransformer(CogVideoXTransformer3DModel):
         predicts_residual: bool = False,
         absolute_rotary_grid: bool = False,
         correction_reach: int | None = None,
+        spatial_sparse: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
             num_attention_heads=num_attention_heads,
@@ -121,6 +126,9 @@ class VideoTransformer(CogVideoXTransformer3DModel):
                 f"predicts_residual needs a draft beside the noisy latent: in_channels >= {2 * (out_channels or 0)}, "
                 f"got {in_channels}."
             )
+        self._spatial_layers = frozenset[int]()
+        if spatial_sparse is not None:
+            self._spatial_layers = add_spatial_sparse_layers(self, spatial_sparse)
 
     @apply_lora_scale("attention_kwargs")
     def forward(
@@ -137,7 +145,7 @@ class VideoTransformer(CogVideoXTransformer3DModel):
         control_weight: ControlWeight = 1.0,
         control_layers: Sequence[int] | None = None,
         return_features: bool = False,
-    ) -> VideoTransformerOutput | tuple[torch.Tensor, ...]:
+    ) -> VideoTransformerOutput | tuple[Any, ...]:
         """Predict from noisy latents.
 
         Args:
@@ -164,7 +172,10 @@ class VideoTransformer(CogVideoXTransformer3DModel):
         residuals = _residuals_by_layer(control_states, control_layers, control_weight, len(self.transformer_blocks))
         features: list[torch.Tensor] = []
         for index, block in enumerate(self.transformer_blocks):
-            video, text = run_block(self, block, video, text, embedding, image_rotary_emb, attention_kwargs)
+            given = attention_kwargs
+            if index in self._spatial_layers:
+                given = {**(given or {}), "grid": token_grid(hidden_states, text_length, self.config)}
+            video, text = run_block(self, block, video, text, embedding, image_rotary_emb, given)
             if index in residuals:
                 weight, state = residuals[index]
                 video = video + weight * state
@@ -217,6 +228,13 @@ def run_block(
         image_rotary_emb=rotary,
         attention_kwargs=attention_kwargs,
     )
+
+
+def token_grid(latents: torch.Tensor, text: int, config: Any) -> TokenGrid:
+    """The token sequence of latents (B, F, C, h, w) with ``text`` text tokens."""
+    frames, _, height, width = latents.shape[1:]
+    p, p_t = config.patch_size, config.patch_size_t or 1
+    return TokenGrid(text, -(-frames // p_t), height // p, width // p)
 
 
 def unpatchify(tokens: torch.Tensor, frames: int, height: int, width: int, config: Any) -> torch.Tensor:

@@ -25,6 +25,7 @@ from magicgen.training.optimizers import learning_rate_factor, make_optimizers
 from magicgen.training.options import LevelShares, OptimizerOptions, TinyModel, TrainingOptions
 from magicgen.training.run import build_networks, train
 from magicgen.training.sources import clip_source
+from tests.cli_runner import Run
 from tests.test_sampling import schedulers
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "train"
@@ -114,10 +115,12 @@ def test_averaged_weights_come_and_go(tmp_path: Path) -> None:
     assert torch.equal(trainer.plain.state_dict()[name], own)
 
 
-def test_export_loads_as_a_pipeline(finished: TrainingOptions, tmp_path: Path) -> None:
+def test_export_loads_as_a_pipeline(finished: TrainingOptions, tmp_path: Path, run: Run) -> None:
     from pipelines.trajectory_video import TrajectoryVideoPipeline
 
-    folder = export_run(finished.out, tmp_path / "model", steps=2)
+    folder = tmp_path / "model"
+    code, out, _ = run("convert", finished.out, "--out", folder, "--steps", 2)
+    assert (code, out.strip()) == (0, str(folder))
     pipeline = TrajectoryVideoPipeline.from_pretrained(folder)
     with safe_open(folder / "transformer" / "diffusion_pytorch_model.safetensors", "pt") as file:
         assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.float16}  # noqa: SIM118

@@ -10,24 +10,43 @@ from magicgen.commands.output import as_json, note, results, size, table
 if TYPE_CHECKING:
     from magicgen.weights.convert import Converted
 
-Source = Annotated[Path, typer.Argument(help="A released MagicMotion .pt (or .safetensors).", show_default=False)]
+Source = Annotated[
+    Path,
+    typer.Argument(
+        help="A released MagicMotion .pt (or .safetensors), or the folder of a training run.", show_default=False
+    ),
+]
 Out = Annotated[Path, typer.Option(help="The folder to make.", show_default=False)]
 Base = Annotated[
     Path | None, typer.Option(help="config.json of the transformer that it steers; by default CogVideoX-5b-I2V's.")
 ]
+Steps = Annotated[int, typer.Option(min=1, help="Default number of denoising steps; for training runs.")]
 ModelName = Annotated[str, typer.Argument(help="magicmotion-5b, or a Hub id like OWNER/NAME.", show_default=False)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="List files and sizes; fetch nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="Results as JSON.")]
 
 
-def convert(source: Source, out: Out, base: Base = None, json: Json = False) -> None:
-    """Turn a released checkpoint into a safetensors folder. Strict: every key that does not fit is named."""
+def convert(source: Source, out: Out, base: Base = None, steps: Steps = 1, json: Json = False) -> None:
+    """Turn a released checkpoint (strictly: every key that does not fit is named) or a training run into a folder."""
+    if source.is_dir():
+        _convert_run(source, out, steps, json)
+        return
     from magicgen.weights.convert import convert as run_conversion
     from magicgen.weights.sources import read_json
 
     config = None if base is None else read_json(base)
     note(f"converting {source}")
     _tell(run_conversion(source, out, config), json)
+
+
+def _convert_run(source: Path, out: Path, steps: int, json: bool) -> None:
+    from magicgen.training.export import export_run
+
+    folder = export_run(source, out, steps=steps)
+    if json:
+        as_json({"folder": folder, "kind": "pipeline"})
+    else:
+        results([folder])
 
 
 def download(model: ModelName, dry_run: DryRun = False, json: Json = False) -> None:

@@ -259,7 +259,7 @@ def stroke(points: tuple[tuple[float, float], ...], brush: float, height: int, w
     else:
         line = np.array(scaled, np.int32).reshape(-1, 1, 2)
         cv2.polylines(canvas, [line], False, 255, thickness, cv2.LINE_AA, shift)
-    return canvas.astype(np.float32) / 255
+    return canvas.astype(np.float32) / np.float32(255)
 
 
 def box_map(box: Box, height: int, width: int) -> Maps:

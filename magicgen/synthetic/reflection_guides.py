@@ -1,6 +1,7 @@
 """Simulated people: clicks, boxes, strokes and masks as someone would draw them who sees the reflection, with the
 inaccuracy and the mistakes of real hands. What is drawn goes through :mod:`magicgen.control.guide`, as in use."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -88,11 +89,11 @@ def box_around(part: Bools, layer: Layer) -> BoxMark:
 
 def simulate_guide(rng: np.random.Generator, residual: npt.NDArray[np.float32], shares: GuideShares) -> Maps:
     """A random person's guide for a picture: (H, W, 2) float32 maps, all zero in the automatic case."""
-    size = residual.shape
+    height, width = residual.shape
     kinds = list(vars(shares))
     weights = np.array([getattr(shares, kind) for kind in kinds])
     kind = kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
-    blank = np.zeros((*size, 2), np.float32)
+    blank = np.zeros((height, width, 2), np.float32)
     if kind == "none":
         return blank
     chosen = [Layer.REFLECTION] if rng.random() < 0.35 else [Layer.TRANSMISSION] if rng.random() < 0.25 else list(Layer)
@@ -100,13 +101,13 @@ def simulate_guide(rng: np.random.Generator, residual: npt.NDArray[np.float32], 
     if not found:
         return blank
     if kind == "masks":
-        marks = tuple(_mask(rng, each) for each in found)
-        return guide_maps(_guide(marks), *size)
+        masks = tuple(_mask(rng, each) for each in found)
+        return guide_maps(_guide(masks), height, width)
     if kind == "wrong":
         found = [Regions(each.layer.other, each.parts) for each in found]
     marks = tuple(mark for each in found for mark in _marks(rng, kind, each))
     segmenter = _Segmenter(rng, residual) if rng.random() < 0.5 else None
-    return guide_maps(_guide(marks), *size, segmenter)
+    return guide_maps(_guide(marks), height, width, segmenter)
 
 
 def _marks(rng: np.random.Generator, kind: str, found: Regions) -> list[Mark]:
@@ -153,7 +154,7 @@ def _stroke(rng: np.random.Generator, part: Bools, layer: Layer) -> StrokeMark:
     return StrokeMark(tuple((click.x, click.y) for click in clicks), float(rng.uniform(0.015, 0.06)), layer)
 
 
-def _guide(marks: tuple[Mark, ...]) -> RemovalGuide:
+def _guide(marks: Sequence[Mark]) -> RemovalGuide:
     """The marks, without clicks that contradict an earlier one."""
     kept: list[Mark] = []
     for mark in marks:

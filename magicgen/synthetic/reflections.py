@@ -130,11 +130,16 @@ def real_layer(mixture: Floats, transmission: Floats) -> tuple[Floats, Floats]:
 def random_picture(rng: np.random.Generator, height: int, width: int) -> Floats:
     """A picture that may stand for a scene or a reflection: a photo of scikit-image's or a drawn scene, sRGB."""
     if rng.random() < 0.65:
-        return photo_crop(rng, height, width).astype(np.float32) / 255
+        return photo_crop(rng, height, width).astype(np.float32) / np.float32(255)
+    return drawn_picture(rng, height, width)
+
+
+def drawn_picture(rng: np.random.Generator, height: int, width: int) -> Floats:
+    """A frame of a drawn scene, sRGB."""
     rows, columns = -(-height // 16) * 16, -(-width // 16) * 16
     clip = random_scene(rng, SceneSettings(frames=5, height=rows, width=columns, max_objects=5))
     frame = clip.video[int(rng.integers(len(clip.video)))][:height, :width]
-    return np.ascontiguousarray(frame).astype(np.float32) / 255
+    return np.ascontiguousarray(frame).astype(np.float32) / np.float32(255)
 
 
 def random_mixture(rng: np.random.Generator, height: int, width: int, settings: MixtureSettings) -> Mixture:
@@ -223,7 +228,7 @@ def _camera(rng: np.random.Generator, picture: Floats) -> Floats:
     if rng.random() < 0.5:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(60, 96))]
         stored = np.asarray(cv2.imdecode(cv2.imencode(".jpg", stored, quality)[1], cv2.IMREAD_COLOR), np.uint8)
-    return stored.astype(np.float32) / 255
+    return stored.astype(np.float32) / np.float32(255)
 
 
 def _blurred(values: Floats, sigma: float) -> Floats:

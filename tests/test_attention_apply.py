@@ -161,10 +161,19 @@ def test_control_branch_follows_its_own_part() -> None:
         assert "control_branch: not in the plan, dense" in str(handle.report())
 
 
-def test_first_block_cache_composes() -> None:
+@pytest.mark.parametrize("own", [False, True], ids=["stock", "own"])
+def test_first_block_cache_composes(own: bool) -> None:
     from diffusers.hooks import FirstBlockCacheConfig
 
-    model = tiny_transformer(layers=4)
+    def build() -> CogVideoXTransformer3DModel:
+        stock = tiny_transformer(layers=4)
+        if not own:
+            return stock
+        model = VideoTransformer(**{key: value for key, value in stock.config.items() if not key.startswith("_")})
+        model.load_state_dict(stock.state_dict())
+        return model.eval()
+
+    model = build()
     run = forward_of(model)
 
     def two_steps() -> tuple[torch.Tensor, torch.Tensor]:
@@ -177,7 +186,20 @@ def test_first_block_cache_composes() -> None:
         first, second = two_steps()
         assert torch.equal(first, plain)
         assert not torch.equal(second, run_without_cache(model, 499.0))
-    assert torch.equal(run(500.0), forward_of(tiny_transformer(layers=4))(500.0))
+    assert torch.equal(run(500.0), forward_of(build())(500.0))
+
+
+def test_gradients_flow_through_a_plan(model: CogVideoXTransformer3DModel) -> None:
+    latents = torch.randn(1, 5, 32, 16, 24, generator=torch.Generator().manual_seed(1))
+    text, times = torch.randn(1, 16, 32, generator=torch.Generator().manual_seed(2)), torch.tensor([500])
+    weight = model.transformer_blocks[0].attn1.to_q.weight
+    found = []
+    for kernel in ("auto", "reference"):
+        with enable_sparse_attention(model, mixed_plan(), kernel=kernel):
+            model(latents, text, times).sample.square().mean().backward()
+        found.append(weight.grad.clone())
+        model.zero_grad()
+    assert relative(found[0], found[1]) < 1e-4
 
 
 def run_without_cache(model: CogVideoXTransformer3DModel, timestep: float) -> torch.Tensor:

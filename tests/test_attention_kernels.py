@@ -14,6 +14,7 @@ from magicgen.attention.execute import attend, build_program, group_heads
 from magicgen.attention.kernels.dense import sdpa, working_dense_backends
 from magicgen.attention.kernels.flex import flex_unavailable
 from magicgen.attention.kernels.reference import full_mask, reference_attention
+from magicgen.attention.kernels.select import Kernel, choose_kernel
 from magicgen.attention.kernels.triton_band import triton_unavailable
 from magicgen.attention.patterns import (
     Anchor,
@@ -281,6 +282,17 @@ def test_triton_kernel_equals_the_oracle_in_the_interpreter() -> None:
     assert single < 2e-6
     assert ragged < 2e-6
     assert half < 1e-2
+
+
+def test_kernels_without_a_backward_pass_are_left_out_where_gradients_flow() -> None:
+    cpu = torch.device("cpu")
+    assert flex_unavailable(cpu, torch.float32, 64, gradients=True) == "no backward pass on a CPU"
+    choice = choose_kernel(
+        block_plan(Diagonal(0.5, 128), TokenGrid(0, 4, 8, 8)), "flex", cpu, torch.float32, 64, gradients=True
+    )
+    assert choice.kernel is Kernel.SLICES
+    assert choice.fallback is not None
+    assert "backward" in choice.fallback
 
 
 def test_triton_says_why_it_cannot_run() -> None:

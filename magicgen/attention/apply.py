@@ -94,6 +94,7 @@ class _Active:
     part: PartPlan
     grid: TokenGrid
     phase: int = 0
+    gradients: bool = False
     programs: list[LayerProgram | None] = field(default_factory=list)
 
 
@@ -117,7 +118,7 @@ class PartRunner:
         self.calls: Counter[str] = Counter()
         self._plan = plan
         self._read = CallReader(model)
-        self._cache: dict[tuple[TokenGrid, int, torch.device, torch.dtype], list[LayerProgram]] = {}
+        self._cache: dict[tuple[TokenGrid, int, torch.device, torch.dtype, bool], list[LayerProgram]] = {}
         self._former: list[Any] = []
         self._processors: list[PlannedProcessor] = []
         self._hook: Any = None
@@ -168,6 +169,7 @@ class PartRunner:
             self._change_grid(call.grid)
         active = self.active
         active.phase = phase_index(active.plan.phases, call.timestep()) if len(active.plan.phases) > 1 else 0
+        active.gradients = call.gradients
         active.programs = list(self._programs(call.device, call.dtype))
         self.calls[active.plan.phases[active.phase].name] += 1
 
@@ -180,7 +182,7 @@ class PartRunner:
 
     @torch.compiler.disable
     def _programs(self, device: torch.device, dtype: torch.dtype) -> list[LayerProgram]:
-        key = (self.active.grid, self.active.phase, device, dtype)
+        key = (self.active.grid, self.active.phase, device, dtype, self.active.gradients)
         if key not in self._cache:
             self._cache[key] = [
                 build_program(
@@ -191,6 +193,7 @@ class PartRunner:
                     head_dim=self.head_dim,
                     kernel=self.kernel,
                     dense=self.dense,
+                    gradients=self.active.gradients,
                 )
                 for specs in self.active.part.tables[self.active.phase]
             ]
@@ -226,6 +229,7 @@ class ModelCall:
     batch: int
     device: torch.device
     dtype: torch.dtype
+    gradients: bool
     raw_timestep: Any
 
     def timestep(self) -> float:
@@ -241,15 +245,19 @@ class CallReader:
     """Reads grid and timestep from the arguments of a model's forward, positional or named."""
 
     def __init__(self, model: nn.Module) -> None:
+        self._model = model
         self._names = [name for name in inspect.signature(type(model).forward).parameters if name != "self"]
         config: Any = model.config
         self._patch = config.patch_size
         self._patch_frames = config.patch_size_t or 1
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ModelCall:
-        """The call's grid, device, dtype and timestep."""
+        """The call's grid, device, dtype and timestep, and whether it will be differentiated."""
         given = {**dict(zip(self._names, args, strict=False)), **kwargs}
         latents, text = given["hidden_states"], given["encoder_hidden_states"]
         frames, _, height, width = latents.shape[1:]
         grid = TokenGrid(text.shape[1], -(-frames // self._patch_frames), height // self._patch, width // self._patch)
-        return ModelCall(grid, latents.shape[0], latents.device, latents.dtype, given["timestep"])
+        gradients = torch.is_grad_enabled() and (
+            latents.requires_grad or any(parameter.requires_grad for parameter in self._model.parameters())
+        )
+        return ModelCall(grid, latents.shape[0], latents.device, latents.dtype, gradients, given["timestep"])

@@ -73,10 +73,14 @@ def build_program(
     head_dim: int,
     kernel: str = "auto",
     dense: DenseFn,
+    gradients: bool = False,
 ) -> LayerProgram:
-    """Resolves everything that does not depend on the data, so that a call only runs kernels."""
+    """Resolves everything that does not depend on the data, so that a call only runs kernels.
+
+    ``gradients``: only kernels that can be differentiated.
+    """
     groups = group_heads(specs, grid)
-    choices = tuple(choose_kernel(group.plan, kernel, device, dtype, head_dim) for group in groups)
+    choices = tuple(choose_kernel(group.plan, kernel, device, dtype, head_dim, gradients) for group in groups)
     runs = tuple(
         _bind(group, choice.kernel, specs, grid, device, dense) for group, choice in zip(groups, choices, strict=True)
     )

@@ -163,7 +163,9 @@ class _Task:
         self.grid = first.grid
         self.device, self.dtype = first.device, first.dtype
         self.candidates = settings.candidates(self.grid, self.device)
-        self.costs = {name: self._measure(part) for name, part in found.items()}
+        shapes = {name: self._shape(part) for name, part in found.items()}
+        measured = {shape: self._measure(shape) for shape in dict.fromkeys(shapes.values())}
+        self.costs = {name: measured[shape] for name, shape in shapes.items()}
         self.heads = [
             _Head(name, phase, layer, head, scores)
             for name, part in found.items()
@@ -174,9 +176,11 @@ class _Task:
         self.dense_seconds = sum(option.costs[0] * option.calls for option in self.options)
         self.trials: list[tuple[float, float, float]] = []
 
-    def _measure(self, part: PartCapture) -> list[float]:
-        """Seconds per head and call for every candidate; never less than what skipping costs."""
-        shape = Shape(part.batch, part.heads, part.head_dim, self.device, self.dtype)
+    def _shape(self, part: PartCapture) -> Shape:
+        return Shape(part.batch, part.heads, part.head_dim, self.device, self.dtype)
+
+    def _measure(self, shape: Shape) -> list[float]:
+        """Seconds per head and call for every candidate."""
         specs = [cost_spec(candidate, self.grid) for candidate in self.candidates]
         timed = measure_costs(
             specs,

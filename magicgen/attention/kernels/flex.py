@@ -20,13 +20,15 @@ from magicgen.attention.tokens import TokenGrid
 CPP_COMPILERS = ("g++", "clang++", "c++", "cl")
 
 
-def flex_unavailable(device: torch.device, dtype: torch.dtype, head_dim: int) -> str | None:
+def flex_unavailable(device: torch.device, dtype: torch.dtype, head_dim: int, gradients: bool = False) -> str | None:
     """Why FlexAttention cannot run compiled here, or None. Uncompiled it would be far slower than dense attention."""
     if head_dim & (head_dim - 1):
         return f"head dimension {head_dim} is not a power of two"
     if dtype not in (torch.float32, torch.float16, torch.bfloat16):
         return f"no kernel for {dtype}"
     if device.type == "cpu":
+        if gradients:
+            return "no backward pass on a CPU"
         if not any(shutil.which(name) for name in CPP_COMPILERS):
             return f"no C++ compiler on this machine (looked for {', '.join(CPP_COMPILERS)})"
         return None

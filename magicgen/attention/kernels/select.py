@@ -35,8 +35,15 @@ class Choice:
     fallback: str | None = None
 
 
-def choose_kernel(plan: BlockPlan, wanted: str, device: torch.device, dtype: torch.dtype, head_dim: int) -> Choice:
-    """The kernel for ``plan``; ``wanted`` is one of ``BAND_KERNELS``."""
+def choose_kernel(
+    plan: BlockPlan,
+    wanted: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    head_dim: int,
+    gradients: bool = False,
+) -> Choice:
+    """The kernel for ``plan``; ``wanted`` is one of ``BAND_KERNELS``, ``gradients`` asks for a backward pass."""
     if wanted not in BAND_KERNELS:
         raise PlanError(f"attention kernel {wanted!r} is unknown; expected one of {', '.join(BAND_KERNELS)}")
     if wanted == "reference" and not isinstance(plan, (FullPlan, EmptyPlan)):
@@ -49,17 +56,17 @@ def choose_kernel(plan: BlockPlan, wanted: str, device: torch.device, dtype: tor
         case ColumnPlan() | PickPlan():
             return Choice(Kernel.GATHER)
         case BandPlan():
-            return _choose_band(wanted, device, dtype, head_dim)
+            return _choose_band(wanted, device, dtype, head_dim, gradients)
 
 
-def _choose_band(wanted: str, device: torch.device, dtype: torch.dtype, head_dim: int) -> Choice:
+def _choose_band(wanted: str, device: torch.device, dtype: torch.dtype, head_dim: int, gradients: bool) -> Choice:
     if wanted == "slices" or (wanted == "auto" and device.type != "cuda"):
         return Choice(Kernel.SLICES)
     order = (Kernel.FLEX, Kernel.TRITON) if wanted == "flex" else (Kernel.TRITON, Kernel.FLEX)
     reasons: list[str] = []
     for kernel in order:
         check = triton_unavailable if kernel is Kernel.TRITON else flex_unavailable
-        reason = check(device, dtype, head_dim)
+        reason = check(device, dtype, head_dim, gradients)
         if reason is None:
             return Choice(kernel, "; ".join(reasons) or None)
         reasons.append(f"{kernel.value}: {reason}")

@@ -33,10 +33,12 @@ LAUNCHES = (
 """Settings worth timing on a new GPU (see benchmarks/attention.py --tune)."""
 
 
-def triton_unavailable(device: torch.device, dtype: torch.dtype, head_dim: int) -> str | None:
+def triton_unavailable(device: torch.device, dtype: torch.dtype, head_dim: int, gradients: bool = False) -> str | None:
     """Why the Triton kernel cannot run here, or None."""
     if importlib.util.find_spec("triton") is None:
         return "Triton is not installed"
+    if gradients:
+        return "no backward pass"
     if device.type != "cuda":
         return f"needs a CUDA device, not {device.type}"
     if torch.cuda.get_device_capability(device) < (8, 0):

@@ -9,6 +9,7 @@ import numpy.typing as npt
 UInt8 = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
+Halves = npt.NDArray[np.float16]
 Matrix = npt.NDArray[np.float64]
 
 
@@ -35,7 +36,7 @@ class FrameFlow:
 
 
 class FrameSequence:
-    """A video at a working size: Lab colours, grey values and flow, computed when asked for."""
+    """A video at a working size: Lab colours, grey values and flow, computed when first asked for and kept."""
 
     def __init__(self, video: UInt8, working_side: int) -> None:
         height, width = video.shape[1:3]
@@ -44,6 +45,7 @@ class FrameSequence:
         self.video = video
         self._dense = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._small: dict[int, UInt8] = {}
+        self._flows: dict[int, tuple[Halves, Halves]] = {}
 
     def shrink(self, masks: Bools) -> Floats:
         """(N, H, W) bool -> (N, h, w) float32 coverage."""
@@ -52,7 +54,6 @@ class FrameSequence:
     def picture(self, frame: int) -> UInt8:
         """(h, w, 3) uint8 RGB."""
         if frame not in self._small:
-            self._small = {key: self._small[key] for key in (frame - 1, frame + 1) if key in self._small}
             self._small[frame] = _resized(self.video[frame], self.size)
         return self._small[frame]
 
@@ -64,12 +65,19 @@ class FrameSequence:
         """(h, w) float32 in [0, 1]."""
         return cv2.cvtColor(self.picture(frame), cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
 
-    def flow(self, frame: int) -> FrameFlow:
-        """Motion between frame - 1 and frame."""
-        last = cv2.cvtColor(self.picture(frame - 1), cv2.COLOR_RGB2GRAY)
-        this = cv2.cvtColor(self.picture(frame), cv2.COLOR_RGB2GRAY)
-        backward, forward = self._dense.calc(this, last, None), self._dense.calc(last, this, None)
+    def flow(self, last: int, this: int) -> FrameFlow:
+        """Motion from frame ``last`` to its neighbour ``this``, which may be the earlier one."""
+        early, late = min(last, this), max(last, this)
+        if late not in self._flows:
+            before, after = self._grey_bytes(early), self._grey_bytes(late)
+            there, back = self._dense.calc(before, after, None), self._dense.calc(after, before, None)
+            self._flows[late] = (there.astype(np.float16), back.astype(np.float16))
+        there, back = (field.astype(np.float32) for field in self._flows[late])
+        forward, backward = (there, back) if last < this else (back, there)
         return FrameFlow(backward, forward, _agreement(backward, forward), _agreement(forward, backward))
+
+    def _grey_bytes(self, frame: int) -> UInt8:
+        return cv2.cvtColor(self.picture(frame), cv2.COLOR_RGB2GRAY)
 
 
 def warp(plane: Floats, field: Floats) -> Floats:

@@ -10,7 +10,9 @@ Sources of the parts: dense inverse search flow (Kroeger et al. 2016), layers (W
 filtering with the guided filter (Rhemann et al. 2011; He et al. 2010).
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -71,11 +73,27 @@ def propagate_masks(video: UInt8, first_masks: Bools, settings: PropagateSetting
         return result
     result[:, 0] = first_masks
     sequence = FrameSequence(video, settings.working_side)
-    tracker = _LayerTracker(sequence.lab(0), sequence.shrink(_visible(first_masks)), settings)
-    for frame in range(1, frames):
-        labels = tracker.step(sequence.flow(frame), sequence.lab(frame), sequence.grey(frame))
+    for frame, labels in follow(sequence, range(frames), sequence.shrink(_visible(first_masks)), settings):
         result[:, frame] = _full_size(labels, height, width)
     return result
+
+
+def follow(
+    sequence: FrameSequence, frames: Sequence[int], soft_masks: Floats, settings: PropagateSettings
+) -> Iterator[tuple[int, Floats]]:
+    """Label one neighbouring frame after the other, in either direction.
+
+    Args:
+        sequence: the video.
+        frames: frame numbers, each the neighbour of the one before; the masks belong to the first.
+        soft_masks: (N, h, w) float32 coverage at the working size, not overlapping.
+
+    Yields:
+        For every frame but the first its number and the (1 + N, h, w) probabilities of background and objects.
+    """
+    tracker = _LayerTracker(sequence.lab(frames[0]), soft_masks, settings)
+    for last, this in pairwise(frames):
+        yield this, tracker.step(sequence.flow(last, this), sequence.lab(this), sequence.grey(this))
 
 
 def _check(video: UInt8, first_masks: Bools) -> None:

@@ -107,6 +107,7 @@ class GroundedAnnotation(StrictModel):
     text_threshold: Annotated[float, Field(ge=0, le=1)] = 0.3
     redetect_every: Positive = 16
     new_object_iou: Annotated[float, Field(ge=0, le=1)] = 0.5
+    fallback_phrases: tuple[str, ...] = ("person", "animal", "vehicle")  # for clips without a caption
 
 
 class GivenMasks(StrictModel):

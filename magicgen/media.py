@@ -62,7 +62,7 @@ def read_image(path: str | os.PathLike[str], *, max_side: int = MAX_SIDE) -> UIn
     Raises:
         MediaError: no such file, not a picture, damaged, too small or too large.
     """
-    return _read(path, _to_rgb, max_side)
+    return read_with(path, _to_rgb, max_side)
 
 
 def read_mask(path: str | os.PathLike[str], *, max_side: int = MAX_SIDE) -> npt.NDArray[np.bool_]:
@@ -72,7 +72,7 @@ def read_mask(path: str | os.PathLike[str], *, max_side: int = MAX_SIDE) -> npt.
     Raises:
         MediaError: as :func:`read_image`.
     """
-    return _read(path, _to_mask, max_side)
+    return read_with(path, _to_mask, max_side)
 
 
 def read_video(path: str | os.PathLike[str], *, max_frames: int | None = None) -> Video:
@@ -252,7 +252,7 @@ def fit(pixels: UInt8, height: int, width: int) -> UInt8:
     return resize(pixels[..., y0:y1, x0:x1, :], height, width)
 
 
-def _read(
+def read_with(
     path: str | os.PathLike[str], decode: Callable[[Any, Path], npt.NDArray[Any]], max_side: int
 ) -> npt.NDArray[Any]:
     """Open a picture with all checks and hand it to ``decode``."""
@@ -358,7 +358,7 @@ def _to_rgb(image: Any, source: Path) -> UInt8:
         layered = upright.convert("RGBA")
         white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
         return np.array(Image.alpha_composite(white, layered).convert("RGB"), dtype=np.uint8)
-    return np.array(_without_profile(upright).convert("RGB"), dtype=np.uint8)
+    return np.array(without_profile(upright).convert("RGB"), dtype=np.uint8)
 
 
 def _to_mask(image: Any, source: Path) -> npt.NDArray[np.bool_]:
@@ -374,7 +374,7 @@ def _to_mask(image: Any, source: Path) -> npt.NDArray[np.bool_]:
     return grey > max(float(grey.max()) / 2, 0.0)
 
 
-def _without_profile(image: Any) -> Any:
+def without_profile(image: Any) -> Any:
     """Convert an embedded colour profile to sRGB; a profile that cannot be used is ignored, as viewers do."""
     profile = image.info.get("icc_profile")
     if not profile or image.mode not in ("RGB", "CMYK"):

@@ -15,15 +15,28 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the configuration
 
 def train(config: Config, overrides: Overrides = None, resume: Resume = False, dry_run: DryRun = False) -> None:
     """Train the networks of a configuration; a stopped run goes on with --resume."""
-    from magicgen.config import load_config
+    from magicgen.config import load_config, read_yaml
     from magicgen.training.options import TrainingOptions
+    from magicgen.training.reflection_options import ReflectionTraining
 
-    options = load_config(config, TrainingOptions, overrides or ())
+    values, _ = read_yaml(config)
+    options: TrainingOptions | ReflectionTraining
+    if isinstance(values, dict) and "task" in values:
+        options = load_config(config, ReflectionTraining, overrides or ())
+    else:
+        options = load_config(config, TrainingOptions, overrides or ())
     if dry_run:
         print(options.model_dump_json(indent=2))
         return
     from magicgen.progress import TerminalProgress
-    from magicgen.training.run import train as run_training
 
     with TerminalProgress() as report:
-        results([run_training(options, resume=resume, report=report, log=note)])
+        match options:
+            case ReflectionTraining():
+                from magicgen.training.reflection import train_reflection
+
+                results([train_reflection(options, resume=resume, report=report, log=note)])
+            case _:
+                from magicgen.training.run import train as run_training
+
+                results([run_training(options, resume=resume, report=report, log=note)])

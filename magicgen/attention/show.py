@@ -12,7 +12,7 @@ from magicgen.attention.report import kind_of, label_of
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "dense": (70, 78, 92),
-    "skip": (236, 236, 236),
+    "skip": (205, 209, 216),
     "diagonal": (31, 119, 180),
     "multi_diagonal": (230, 140, 20),
     "vertical_stripe": (20, 150, 105),

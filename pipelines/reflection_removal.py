@@ -1,0 +1,308 @@
+"""Reflection removal: a photo through glass, and what a person says about it -> the scene and the reflection.
+
+The picture is set once and answered many times, as with promptable segmenters: what depends on the picture alone is
+kept, and a further click costs one step of the small network. The solution is found at a working size, refined octave
+by octave in tiles, and brought to the photo's own size as a change of the photo (``magicgen.photo.transfer``).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from diffusers import DiffusionPipeline
+from diffusers.utils import BaseOutput
+
+from magicgen.control.guide import Maps, RemovalGuide, SegmentRegion, SegmentText, guide_maps
+from magicgen.errors import GenerationFailed, GuideError
+from magicgen.models import BlockTransformAutoencoder, VideoTransformer
+from magicgen.models.reflection import LayerPair, ReflectionAdapter, ReflectionNetwork, enlarged
+from magicgen.photo.files import Pixels
+from magicgen.photo.transfer import FAINT, ChangeField, apply_change, change_field, removed_light, shrunk
+from magicgen.progress import CancelToken
+
+Floats = npt.NDArray[np.float32]
+LONGEST = 1024
+"""Longer side of the working size; longer pictures are seen narrower."""
+TILE, OVERLAP = 512, 64
+MASK_FULL = 0.2
+"""A pixel whose value changed by this much (of 1) is white in the mask."""
+
+
+@dataclass
+class ReflectionRemovalOutput(BaseOutput):
+    """Layers at the photo's own size and type.
+
+    Attributes:
+        transmission: (H, W, 3), the photo without its reflection.
+        reflection: (H, W, 3), the light that was taken away.
+        mask: (H, W) uint8, how much each pixel was changed: 0 unchanged (bit for bit), 255 strongly.
+        changed: share of the pixels that were changed.
+    """
+
+    transmission: Pixels
+    reflection: Pixels
+    mask: npt.NDArray[np.uint8]
+    changed: float
+
+
+@dataclass(frozen=True, eq=False)
+class LayerSolution:
+    """A solution at the finest octave, (h, w, 3) float32 sRGB in [0, 1] each: the picture as seen, and its layers."""
+
+    before: Floats
+    transmission: Floats
+    reflection: Floats
+
+    def field(self) -> ChangeField:
+        """The change from picture to transmission."""
+        return change_field(self.before, self.transmission)
+
+
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    """What is kept of a picture: its octaves (1, 3, h, w), coarse to fine, and the latent of the coarsest."""
+
+    pixels: Pixels
+    octaves: tuple[torch.Tensor, ...]
+    latent: torch.Tensor
+
+
+class ReflectionRemovalPipeline(DiffusionPipeline):
+    """The shared backbone with a reflection adapter.
+
+    Args:
+        transformer: the backbone; it is not changed and may serve other pipelines at the same time.
+        vae: the fixed block transform that it was trained with.
+        adapter: the reflection adapter.
+        octaves: how many times the refiner doubles the working size.
+        mirrored: average the answers for the picture and its mirror image, twice the work.
+    """
+
+    model_cpu_offload_seq = "transformer->vae->adapter"
+
+    def __init__(
+        self,
+        transformer: VideoTransformer,
+        vae: BlockTransformAutoencoder,
+        adapter: ReflectionAdapter,
+        octaves: int = 1,
+        mirrored: bool = True,
+    ) -> None:
+        super().__init__()
+        self.register_modules(transformer=transformer, vae=vae, adapter=adapter)
+        self.register_to_config(octaves=octaves, mirrored=mirrored)
+        self.network = ReflectionNetwork(transformer, vae, adapter).eval()
+        self._picture: _Picture | None = None
+
+    @classmethod
+    def from_adapter(
+        cls, adapter: str | Path, base: str | Path, octaves: int = 1, mirrored: bool = True
+    ) -> "ReflectionRemovalPipeline":
+        """Load an adapter folder on a backbone's pipeline folder, in single precision.
+
+        Raises:
+            WeightsError: they do not fit each other.
+        """
+        folder = Path(base)
+        return cls(
+            VideoTransformer.from_pretrained(folder / "transformer").float(),
+            BlockTransformAutoencoder.from_pretrained(folder / "vae"),
+            ReflectionAdapter.from_pretrained(adapter).float(),
+            octaves,
+            mirrored,
+        )
+
+    @torch.no_grad()
+    def set_image(self, pixels: Pixels) -> None:
+        """Look at a photo: (H, W, 3) uint8 or uint16. Keeps the working sizes and the latent."""
+        height, width = pixels.shape[:2]
+        rows, columns = working_size(height, width, self.adapter.config.working_side, self.network.step)
+        octaves = []
+        for level in range(int(self.config.octaves) + 1):
+            size = (rows << level, columns << level)
+            if level and (size[0] > 1.25 * height or size[1] > 1.25 * width):
+                break
+            small = np.ascontiguousarray(shrunk(pixels, *size).transpose(2, 0, 1))
+            octaves.append(torch.from_numpy(small)[None].to(self.device))
+        self._picture = _Picture(pixels, tuple(octaves), self.network.encode(self._both(octaves[0])))
+
+    def reset_image(self) -> None:
+        """Forget the photo."""
+        self._picture = None
+
+    @torch.no_grad()
+    def predict(self, maps: Maps | None = None, cancel: CancelToken | None = None) -> LayerSolution:
+        """Solve the photo that was set.
+
+        Args:
+            maps: (h, w, 2) guide maps of any size (``control.guide.guide_maps``); None for the automatic result.
+            cancel: stops between tiles.
+
+        Raises:
+            GuideError: no photo was set.
+            GenerationFailed: the network made values that are no numbers.
+            progress.Cancelled: ``cancel`` was set.
+        """
+        picture = self._picture
+        if picture is None:
+            raise GuideError("No photo is set. Call set_image(photo) first.")
+        answer: LayerPair | None = None
+        mixture = picture.octaves[0]
+        for level, mixture in enumerate(picture.octaves):
+            guide = self._guide(maps, mixture)
+            if answer is None:
+                both, both_guides = self._both(mixture), self._both(guide)
+                draft = self.network.draft(both, both_guides, picture.latent)
+                answer = self._one(self.network.refine(both, draft, both_guides))
+            else:
+                draft = enlarged(answer, picture.octaves[level - 1], mixture)
+                answer = self._refined(mixture, draft, guide, cancel)
+        assert answer is not None
+        if not torch.isfinite(answer.transmission).all():
+            raise GenerationFailed("The reflection model made values that are no numbers; its weights are damaged.")
+        return LayerSolution(_array(mixture), _array(answer.transmission), _array(answer.reflection))
+
+    def __call__(
+        self,
+        pixels: Pixels | None = None,
+        guide: RemovalGuide | None = None,
+        *,
+        segment: SegmentRegion | None = None,
+        segment_text: SegmentText | None = None,
+        strength: float = 1.0,
+        cancel: CancelToken | None = None,
+    ) -> ReflectionRemovalOutput:
+        """Remove the reflection.
+
+        Args:
+            pixels: (H, W, 3) uint8 or uint16; None for the photo that was set.
+            guide: what a person said; None or an empty guide for the automatic result.
+            segment, segment_text: find the regions that clicks, boxes and words mean.
+            strength: 0 leaves the photo, 1 removes all that was found.
+            cancel: stops between tiles.
+
+        Raises:
+            GuideError: no photo, or a guide that cannot be resolved.
+        """
+        if pixels is not None:
+            self.set_image(pixels)
+        if self._picture is None:
+            raise GuideError("No photo is set. Give one, or call set_image(photo) first.")
+        photo = self._picture.pixels
+        maps = None
+        if guide is not None and not guide.empty:
+            size = self._picture.octaves[-1].shape[2:]
+            maps = guide_maps(guide, size[0], size[1], segment, segment_text, photo.shape[:2])
+        return finish(photo, self.predict(maps, cancel), strength)
+
+    def _both(self, values: torch.Tensor) -> torch.Tensor:
+        """The picture, and below it its mirror image where the pipeline averages both."""
+        return torch.cat([values, values.flip(3)]) if self.config.mirrored else values
+
+    def _one(self, answer: LayerPair) -> LayerPair:
+        if not self.config.mirrored:
+            return answer
+
+        def mean(values: torch.Tensor) -> torch.Tensor:
+            return (values[:1] + values[1:].flip(3)) / 2
+
+        return LayerPair(mean(answer.transmission), mean(answer.reflection))
+
+    def _guide(self, maps: Maps | None, mixture: torch.Tensor) -> torch.Tensor:
+        height, width = mixture.shape[2:]
+        if maps is None:
+            return mixture.new_zeros(1, 2, height, width)
+        shrinks = height * width < maps.shape[0] * maps.shape[1]
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        small = np.asarray(cv2.resize(maps, (width, height), interpolation=method), np.float32)
+        return torch.from_numpy(np.ascontiguousarray(small.transpose(2, 0, 1)))[None].to(mixture)
+
+    def _refined(
+        self, mixture: torch.Tensor, draft: LayerPair, guide: torch.Tensor, cancel: CancelToken | None
+    ) -> LayerPair:
+        """Refine in tiles that overlap, only where something was removed; elsewhere the draft stands."""
+        total = torch.zeros_like(mixture).repeat(1, 2, 1, 1)
+        weights = torch.zeros_like(mixture[:, :1])
+        for window in _tiles(mixture.shape[2], mixture.shape[3], self.network.step):
+            if cancel is not None:
+                cancel.raise_if_cancelled()
+            part = LayerPair(draft.transmission[window], draft.reflection[window])
+            if float((part.transmission - mixture[window]).abs().max()) > FAINT:
+                part = self.network.refine(mixture[window], part, guide[window])
+            ramp = _ramp(part.transmission)
+            total[window] += ramp * torch.cat([part.transmission, part.reflection], dim=1)
+            weights[window] += ramp
+        mean = total / weights
+        return LayerPair(mean[:, :3], mean[:, 3:])
+
+
+def finish(photo: Pixels, solution: LayerSolution, strength: float = 1.0) -> ReflectionRemovalOutput:
+    """Bring a solution to the photo's size; another ``strength`` needs no new solution."""
+    transmission = apply_change(photo, solution.field(), strength)
+    mask, changed = _mask(photo, transmission)
+    return ReflectionRemovalOutput(
+        transmission=transmission, reflection=removed_light(photo, transmission), mask=mask, changed=changed
+    )
+
+
+def working_size(height: int, width: int, short_side: int, step: int) -> tuple[int, int]:
+    """Rows and columns, multiples of ``step``, at which a picture is solved: about its aspect, the shorter side
+    ``short_side`` unless the longer one would pass :data:`LONGEST`."""
+    scale = min(short_side / min(height, width), LONGEST / max(height, width))
+    rows, columns = (max(step, round(side * scale / step) * step) for side in (height, width))
+    return rows, columns
+
+
+def _mask(before: Pixels, after: Pixels) -> tuple[npt.NDArray[np.uint8], float]:
+    """How much each pixel changed, by strips of rows; and the share that did."""
+    depth = float(np.iinfo(before.dtype).max)
+    mask = np.empty(before.shape[:2], np.uint8)
+    touched = 0
+    rows = max(1, 2_000_000 // before.shape[1])
+    for top in range(0, before.shape[0], rows):
+        one, two = before[top : top + rows], after[top : top + rows]
+        apart = np.abs(one.astype(np.int32) - two).max(axis=2)
+        touched += int(np.count_nonzero(apart))
+        # The smallest change of all shows as 1, so that 0 means "the photo's own value".
+        scaled = np.ceil(apart * (255 / (MASK_FULL * depth)))
+        mask[top : top + rows] = np.clip(scaled, 0, 255).astype(np.uint8)
+    return mask, touched / mask.size
+
+
+def _tiles(height: int, width: int, step: int) -> Iterator[tuple[slice, slice, slice, slice]]:
+    for top, bottom in _spans(height, step):
+        for left, right in _spans(width, step):
+            yield slice(None), slice(None), slice(top, bottom), slice(left, right)
+
+
+def _spans(length: int, step: int) -> list[tuple[int, int]]:
+    """Overlapping spans of at most TILE that cover a length, with starts on the grid of ``step``."""
+    if length <= TILE:
+        return [(0, length)]
+    count = -(-(length - OVERLAP) // (TILE - OVERLAP))
+    starts = [round(index * (length - TILE) / (count - 1) / step) * step for index in range(count)]
+    return [(start, min(start + TILE, length)) for start in starts]
+
+
+def _ramp(tile: torch.Tensor) -> torch.Tensor:
+    """(1, 1, h, w): 1 inside, falling towards the borders of a tile, never 0."""
+    height, width = tile.shape[2:]
+
+    def line(length: int) -> torch.Tensor:
+        places = torch.arange(length, device=tile.device, dtype=tile.dtype) + 1
+        return (torch.minimum(places, places.flip(0)) / OVERLAP).clamp(1e-3, 1)
+
+    return (line(height)[:, None] * line(width))[None, None]
+
+
+def _array(values: torch.Tensor) -> Floats:
+    clamped: Any = values[0].clamp(0, 1).permute(1, 2, 0).float().cpu().numpy()
+    return np.ascontiguousarray(clamped, dtype=np.float32)
+
+
+__all__ = ["LayerSolution", "ReflectionRemovalOutput", "ReflectionRemovalPipeline", "finish", "working_size"]

@@ -22,13 +22,15 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Motion:
-    """Medians over the looked-at frame pairs; ``residuals`` holds one value a track, None where it is never seen."""
+    """Medians over the looked-at frame pairs; ``residuals`` and ``errors`` (the share of an object's pixels whose
+    forward and backward flow disagree) hold one value a track, None where it is never seen."""
 
     camera: float | None
     background: float | None
     inliers: float | None
     consistency: float | None
     residuals: tuple[float | None, ...]
+    errors: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class _Pair:
     inliers: float
     consistency: float
     objects: tuple[float | None, ...]
+    errors: tuple[float | None, ...]
 
 
 def measure_motion(video: UInt8, masks: Sequence[Bools]) -> Motion:
@@ -47,7 +50,7 @@ def measure_motion(video: UInt8, masks: Sequence[Bools]) -> Motion:
     al. 2019) to the flow outside the masks, the rest of the flow as residual.
     """
     if len(video) < 2:
-        return Motion(None, None, None, None, (None,) * len(masks))
+        return Motion(None, None, None, None, (None,) * len(masks), (None,) * len(masks))
     starts = np.unique(np.linspace(0, len(video) - 2, min(_PAIRS, len(video) - 1)).round().astype(int))
     pairs = [_measure_pair(video[t], video[t + 1], [mask[t] for mask in masks]) for t in starts]
 
@@ -61,6 +64,7 @@ def measure_motion(video: UInt8, masks: Sequence[Bools]) -> Motion:
         median([pair.inliers for pair in pairs]),
         median([pair.consistency for pair in pairs]),
         tuple(median([pair.objects[k] for pair in pairs]) for k in range(len(masks))),
+        tuple(median([pair.errors[k] for pair in pairs]) for k in range(len(masks))),
     )
 
 
@@ -85,6 +89,7 @@ def _measure_pair(first: UInt8, second: UInt8, masks: Sequence[Bools]) -> _Pair:
         inliers=inliers,
         consistency=float(agree.mean()),
         objects=tuple(float(np.median(residual[mask])) if mask.any() else None for mask in small),
+        errors=tuple(float(1 - agree[mask].mean()) if mask.any() else None for mask in small),
     )
 
 

@@ -188,7 +188,7 @@ class ClipThresholds(StrictModel):
     area_share: Band = Band(min=0.008, max=0.83)
     duration: Band = Band(min=0.8)
     motion: Band = Band(min=0.0008)
-    order: Band = Band(max=0.9)
+    order: Band = Band(max=0.75)
     cut_inside: Band = Band()
     flow_consistency: Band = Band()
     camera_inliers: Band = Band()

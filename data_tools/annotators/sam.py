@@ -8,7 +8,10 @@ import numpy.typing as npt
 from data_tools.annotators.embedded import EmbeddedAnnotator, followed
 from data_tools.records import ClipFacts, Phrase
 from data_tools.settings import SamPrompts
-from data_tools.stages.annotate import FoundTrack, UInt8, pixel_box
+from data_tools.stages.annotate import FoundTrack, UInt8
+from magicgen.control.geometry import Box
+from magicgen.control.tracks import boxes_from_masks
+from magicgen.segmentation.protocol import Segmenter
 
 Bools = npt.NDArray[np.bool_]
 # A new outline that overlaps the found object less than this shows something else.
@@ -22,12 +25,10 @@ class SamAnnotator:
         WeightsError: the checkpoint is missing or of another architecture.
     """
 
-    def __init__(self, settings: SamPrompts) -> None:
-        from magicgen.segmentation.sam import SamSegmenter
-
+    def __init__(self, settings: SamPrompts, segmenter: Segmenter | None = None) -> None:
         self.settings = settings
         self.discovery = EmbeddedAnnotator()
-        self.segmenter = SamSegmenter(settings.checkpoint, settings.model_type, settings.device)
+        self.segmenter = segmenter or _sam(settings)
 
     def annotate(self, video: UInt8, facts: ClipFacts, phrases: Sequence[Phrase]) -> list[FoundTrack]:
         """Tracks of what moves, with refined masks."""
@@ -61,6 +62,12 @@ class SamAnnotator:
     def _outline(self, mask: Bools) -> Bools | None:
         if not mask.any():
             return None
-        outline = self.segmenter.predict(box=pixel_box(mask))
+        outline = self.segmenter.predict(box=Box(*boxes_from_masks(mask).tolist()), mask=mask).mask
         overlap = (outline & mask).sum() / max((outline | mask).sum(), 1)
         return outline if overlap >= _SAME_OBJECT else None
+
+
+def _sam(settings: SamPrompts) -> Segmenter:
+    from magicgen.segmentation.sam import SamSegmenter
+
+    return SamSegmenter(settings.checkpoint, settings.model_type, settings.device)

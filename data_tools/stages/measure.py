@@ -111,7 +111,7 @@ def track_scores(track: Track, motion: Motion, index: int, size: tuple[int, ...]
             "border_touch": float(borders.mean()),
             "area_jump": _area_jump(area, path.neighbours()),
             **_moves(path, diagonal),
-            "forward_backward": _mean(track.forward_backward),
+            "forward_backward": motion.errors[index],
             "residual": residual,
             "motion_ratio": _ratio(residual, motion.background, diagonal),
             "confidence": _mean(track.confidence),
@@ -121,7 +121,9 @@ def track_scores(track: Track, motion: Motion, index: int, size: tuple[int, ...]
 
 
 def _area_jump(area: npt.NDArray[np.float64], neighbours: Bools) -> float:
-    ratios = area[1:][neighbours] / area[:-1][neighbours]
+    """A tenth of the usual area is added to all: an object that comes in over the border is no jump."""
+    padded = area + 0.1 * np.median(area)
+    ratios = padded[1:][neighbours] / padded[:-1][neighbours]
     return float(np.maximum(ratios, 1 / ratios).max(initial=1.0))
 
 

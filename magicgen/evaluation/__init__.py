@@ -1,0 +1,1 @@
+"""Measures of videos, and MagicBench: methods, levels and object counts in one table."""

@@ -42,7 +42,7 @@ from magicgen.weights.files import Component
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 LEAST_FREE_BYTES = 64 * 1024**2
-LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "opencv-python-headless", "av")
+LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "opencv-python", "av")
 
 _log = logging.getLogger(__name__)
 
@@ -335,13 +335,14 @@ def _sidecar(
         "timings": timings,
         "measured": measured,
         "attention": attention,
-        "versions": {"magicgen": _version("magicgen"), **{name: _version(name) for name in LIBRARIES}},
+        "versions": {"magicgen": installed_version("magicgen"), **{name: installed_version(name) for name in LIBRARIES}},
         "machine": {"python": platform.python_version(), "system": platform.platform()},
         "inputs": inputs_to_json(prepared.inputs),
     }
 
 
-def _version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """The version of an installed package, or None."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -1,6 +1,7 @@
 """Own clips as training data: folders in the DAVIS layout, as ``magicgen.synthetic`` writes and DAVIS ships them."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,31 +59,58 @@ class FolderClips:
         )
 
     def _window(self, folder: Path, rng: np.random.Generator) -> Clip | None:
-        video = read_video(folder / "video.mp4").frames
-        files = sorted((folder / "masks").glob("*.png"))
-        if len(files) != len(video):
-            raise DatasetError(f"{folder}: {len(video)} frames and {len(files)} masks; every frame needs its mask.")
+        video, files = _frames_and_masks(folder)
         longest = (len(video) - 1) // max(self.frames - 1, 1)
         if longest < 1:
             raise DatasetError(f"{folder}: {len(video)} frames are fewer than the {self.frames} of a training clip.")
         stride = int(rng.integers(1, min(longest, LARGEST_STRIDE) + 1))
         start = int(rng.integers(0, len(video) - stride * (self.frames - 1)))
         chosen = range(start, start + stride * (self.frames - 1) + 1, stride)
-        labels = np.stack([_labels(files[t], video.shape[1:3]) for t in chosen])
-        numbers = [number for number in np.unique(labels[0]) if number != 0]
-        masks = np.stack([self._fitted(labels == number) for number in numbers]) if numbers else None
-        if masks is None or not masks[:, 0].any():
+        tracks = _tracks([files[t] for t in chosen], video.shape[1:3], self.height, self.width)
+        if tracks is None:
             return None
-        masks = masks[masks[:, 0].any(axis=(1, 2))]
-        return Clip(
-            fit(video[list(chosen)], self.height, self.width),
-            Tracks(tuple(f"object_{k}" for k in range(len(masks))), masks[:, 0], boxes_from_masks(masks), masks),
-            _caption(folder),
-        )
+        return Clip(fit(video[list(chosen)], self.height, self.width), tracks, _caption(folder))
 
-    def _fitted(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        grey = np.repeat(mask[..., None].astype(np.uint8) * 255, 3, axis=-1)
-        return fit(grey, self.height, self.width)[..., 0] > 127
+
+def read_clip(folder: Path, frames: int, height: int, width: int) -> Clip:
+    """The beginning of one clip: its first 4n + 1 frames, at most ``frames``, centre-cropped to the wanted aspect.
+
+    Raises:
+        DatasetError: its masks do not belong to its frames, or no object is visible on frame 0.
+    """
+    video, files = _frames_and_masks(folder)
+    count = (min(frames, len(video)) - 1) // 4 * 4 + 1
+    tracks = _tracks(files[:count], video.shape[1:3], height, width)
+    if tracks is None:
+        raise DatasetError(f"{folder}: no object is visible on the first frame, so there is nothing to follow.")
+    return Clip(fit(video[:count], height, width), tracks, _caption(folder))
+
+
+def _frames_and_masks(folder: Path) -> tuple[npt.NDArray[np.uint8], list[Path]]:
+    video = read_video(folder / "video.mp4").frames
+    files = sorted((folder / "masks").glob("*.png"))
+    if len(files) != len(video):
+        raise DatasetError(f"{folder}: {len(video)} frames and {len(files)} masks; every frame needs its mask.")
+    return video, files
+
+
+def _tracks(files: Sequence[Path], size: tuple[int, ...], height: int, width: int) -> Tracks | None:
+    """Tracks of the objects that are visible on the first of these masks, or None."""
+    labels = np.stack([_labels(path, size) for path in files])
+    numbers = [number for number in np.unique(labels[0]) if number != 0]
+    if not numbers:
+        return None
+    masks = np.stack([_fitted(labels == number, height, width) for number in numbers])
+    masks = masks[masks[:, 0].any(axis=(1, 2))]
+    if not len(masks):
+        return None
+    names = tuple(f"object_{k}" for k in range(len(masks)))
+    return Tracks(names, masks[:, 0], boxes_from_masks(masks), masks)
+
+
+def _fitted(mask: npt.NDArray[np.bool_], height: int, width: int) -> npt.NDArray[np.bool_]:
+    grey = np.repeat(mask[..., None].astype(np.uint8) * 255, 3, axis=-1)
+    return fit(grey, height, width)[..., 0] > 127
 
 
 def _labels(path: Path, size: tuple[int, ...]) -> npt.NDArray[np.int32]:

@@ -1,0 +1,64 @@
+"""Scores as tables: plain data, Markdown."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from magicgen.control.tracks import level_name
+from magicgen.evaluation.magicbench import Score, mean_score, paper_levels
+
+LEVELS = tuple(level_name(level) for level in paper_levels(17))
+GROUPS = ("1", "2", "3", "4", "5", ">5")
+COLUMNS = {
+    "mask_iou": ("Mask-IoU", "{:.3f}"),
+    "box_iou": ("Box-IoU", "{:.3f}"),
+    "region_psnr": ("moved regions", "{:.2f} dB"),
+    "background_psnr": ("background", "{:.1f} dB"),
+    "ssim": ("SSIM", "{:.3f}"),
+    "warping_error": ("warping error", "{:.2f}"),
+    "seconds": ("s a clip", "{:.1f}"),
+}
+
+
+def as_data(scores: Sequence[Score]) -> dict[str, Any]:
+    """``{level: {method: {"all": means, "groups": {group: means}}}}``."""
+    methods = _methods(scores)
+    return {
+        level: {
+            method: {
+                "all": mean_score(scores, method, level),
+                "groups": {group: means for group in GROUPS if (means := mean_score(scores, method, level, group))},
+            }
+            for method in methods
+            if mean_score(scores, method, level)
+        }
+        for level in LEVELS
+    }
+
+
+def markdown(scores: Sequence[Score]) -> str:
+    """A table by level and method, and one of Mask-IoU / Box-IoU by object count."""
+    methods = _methods(scores)
+    rows = [["level", "method", *(title for title, _ in COLUMNS.values())]]
+    for level in LEVELS:
+        for method in methods:
+            means = mean_score(scores, method, level)
+            if means:
+                rows.append([level, method, *(form.format(means[key]) for key, (_, form) in COLUMNS.items())])
+    groups = [group for group in GROUPS if any(score.group == group for score in scores)]
+    counted = [["level", "method", *(f"{group} object{'s' * (group != '1')}" for group in groups)]]
+    for level in LEVELS:
+        for method in methods:
+            cells = [mean_score(scores, method, level, group) for group in groups]
+            if any(cells):
+                pairs = [f"{cell['mask_iou']:.2f} / {cell['box_iou']:.2f}" if cell else "" for cell in cells]
+                counted.append([level, method, *pairs])
+    return f"{_grid(rows)}\n\nMask-IoU / Box-IoU by number of objects:\n\n{_grid(counted)}\n"
+
+
+def _methods(scores: Sequence[Score]) -> list[str]:
+    return list(dict.fromkeys(score.method for score in scores))
+
+
+def _grid(rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])

@@ -13,6 +13,7 @@ from magicgen.commands.animate import animate
 from magicgen.commands.app import app as open_app
 from magicgen.commands.batch import batch
 from magicgen.commands.bench import bench
+from magicgen.commands.dereflect import dereflect
 from magicgen.commands.models import convert, download
 from magicgen.commands.plan import plan
 from magicgen.commands.train import train
@@ -31,6 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(animate)
+app.command()(dereflect)
 app.command()(batch)
 app.command("app")(open_app)
 app.command()(train)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 from uuid import uuid4
 
 import cv2
@@ -26,6 +26,7 @@ import numpy.typing as npt
 from magicgen.errors import MediaError
 
 UInt8 = npt.NDArray[np.uint8]
+Decoded = TypeVar("Decoded")
 
 MIN_SIDE = 16
 MAX_SIDE = 16384
@@ -253,9 +254,9 @@ def fit(pixels: UInt8, height: int, width: int) -> UInt8:
 
 
 def read_with(
-    path: str | os.PathLike[str], decode: Callable[[Any, Path], npt.NDArray[Any]], max_side: int
-) -> npt.NDArray[Any]:
-    """Open a picture with all checks and hand it to ``decode``."""
+    path: str | os.PathLike[str], decode: Callable[[Any, Path], Decoded], max_side: int = MAX_SIDE
+) -> Decoded:
+    """Open a picture with all checks and hand it to ``decode`` (the open Pillow image, the file)."""
     from PIL import Image
 
     source = _existing_file(path, "image")

@@ -24,6 +24,12 @@ def attention(context: typer.Context) -> None:
     _run("attention", context.args)
 
 
+@bench.command(context_settings=ARGUMENTS, add_help_option=False)
+def reflection(context: typer.Context) -> None:
+    """Reflection removal on pairs: photo, colour fits, automatic, clicks, boxes, masks, wrong clicks."""
+    _run("reflection", context.args)
+
+
 def _run(name: str, arguments: list[str]) -> None:
     code = _program(name).main(arguments)
     if code:

@@ -335,7 +335,7 @@ def _sidecar(
         "timings": timings,
         "measured": measured,
         "attention": attention,
-        "versions": {"magicgen": installed_version("magicgen"), **{name: installed_version(name) for name in LIBRARIES}},
+        "versions": {name: installed_version(name) for name in ("magicgen", *LIBRARIES)},
         "machine": {"python": platform.python_version(), "system": platform.platform()},
         "inputs": inputs_to_json(prepared.inputs),
     }

@@ -35,7 +35,7 @@ def load_pipeline(source: ModelSource, level: Level, options: LoadOptions) -> An
 
     diffusers_logging.set_verbosity_error()
     diffusers_logging.disable_progress_bar()
-    device = _device(options.device)
+    device = choose_device(options.device)
     try:
         pipeline = _build(source, level, device)
         _place(pipeline, device, options.offload)
@@ -55,7 +55,8 @@ def load_pipeline(source: ModelSource, level: Level, options: LoadOptions) -> An
     return pipeline
 
 
-def _device(name: str | None) -> Any:
+def choose_device(name: str | None) -> Any:
+    """A torch device by name; None means the GPU where there is one, else the CPU."""
     import torch
 
     if name is None:

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from magicgen.attention.execute import attend, build_program, group_heads
 from magicgen.attention.kernels.dense import sdpa, working_dense_backends
-from magicgen.attention.kernels.flex import flex_unavailable
+from magicgen.attention.kernels.flex import band_block_mask, flex_unavailable
 from magicgen.attention.kernels.reference import full_mask, reference_attention
 from magicgen.attention.kernels.select import Kernel, choose_kernel
 from magicgen.attention.kernels.triton_band import triton_unavailable
 from magicgen.attention.patterns import (
+    KEY_BLOCK,
     Anchor,
+    BandPlan,
     Dense,
     Diagonal,
     MultiDiagonal,
@@ -26,6 +28,7 @@ from magicgen.attention.patterns import (
     VerticalStripe,
     block_plan,
     density,
+    mask_rows,
     pairs,
 )
 from magicgen.attention.tokens import Order, TokenGrid
@@ -234,14 +237,27 @@ def test_unavailable_kernels_fall_back_and_say_why(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.slow
 @pytest.mark.skipif(flex_unavailable(torch.device("cpu"), torch.float32, 64) is not None, reason="no C++ compiler")
-@pytest.mark.parametrize("text", [0, 20])
-def test_flex_equals_the_oracle(text: int) -> None:
-    grid = TokenGrid(text=text, frames=5, height=10, width=11)
+def test_flex_equals_the_oracle() -> None:
+    grid = TokenGrid(text=20, frames=5, height=10, width=11)
     specs: tuple[Spec, ...] = (Diagonal(0.4, 128), MultiDiagonal(0.4, 128), Skip(), Dense())
     qkv = inputs(grid, 4, 1, torch.float32, dim=64)
     with torch.no_grad():
         out = run(specs, grid, qkv, "flex")
     assert relative(out, reference_attention(*qkv, grid, specs)) < 2e-6
+
+
+@settings(deadline=None, max_examples=20)
+@given(grids.filter(lambda grid: grid.video >= 128), shares, rows)
+def test_flex_blocks_cover_the_mask(grid: TokenGrid, share: float, shared: int) -> None:
+    spec = Diagonal(share, shared)
+    plan = block_plan(spec, grid)
+    assert isinstance(plan, BandPlan)
+    blocks = band_block_mask(plan, grid, torch.device("cpu")).to_dense()[0, 0].bool()
+    mask = mask_rows(spec, grid, torch.arange(grid.video))
+    mask = torch.cat([mask[:, grid.text :], mask[:, : grid.text]], dim=1)
+    padded = torch.nn.functional.pad(mask, (0, -grid.total % KEY_BLOCK, 0, -grid.video % KEY_BLOCK))
+    expected = padded.unflatten(1, (-1, KEY_BLOCK)).unflatten(0, (-1, KEY_BLOCK)).any(3).any(1)
+    assert torch.equal(blocks, expected)
 
 
 # Half precision as float16: numpy, which the interpreter computes with, has no bfloat16.

@@ -36,9 +36,9 @@ def quick(**changes: object) -> SearchSettings:
 class Generation:
     """A stand-in for a sampler: four forwards at falling noise levels, each fed by fixed latents."""
 
-    def __init__(self) -> None:
+    def __init__(self, grid: TokenGrid = GRID) -> None:
         self.model = tiny_transformer(layers=2)
-        self.forward = forward_of(self.model, grid=GRID)
+        self.forward = forward_of(self.model, grid=grid)
 
     def __call__(self) -> torch.Tensor:
         return sum(torch.sigmoid(self.forward(t)) for t in (950.0, 700.0, 400.0, 50.0)) / 4
@@ -170,8 +170,10 @@ def test_nan_and_unused_models_are_refused() -> None:
 
 
 @pytest.mark.parametrize("goal", [Speedup(1.05), Psnr(45.0), PaperRule()])
-def test_search_gives_a_plan_that_runs(goal: Speedup | Psnr | PaperRule, tmp_path: object) -> None:
-    generation = Generation()
+def test_search_gives_a_plan_that_runs(goal: Speedup | Psnr | PaperRule) -> None:
+    # Attention has to be a part of the run that a speed-up can come from.
+    grid = TokenGrid(16, 5, 12, 14) if isinstance(goal, Speedup) else GRID
+    generation = Generation(grid)
     before = generation()
     said: list[str] = []
     result = search_plan(
@@ -184,7 +186,7 @@ def test_search_gives_a_plan_that_runs(goal: Speedup | Psnr | PaperRule, tmp_pat
     )
     record = result.plan.record
     assert result.plan.model == "random"
-    assert result.plan.grid == GRID
+    assert result.plan.grid == grid
     assert record.criterion == type(goal).__name__.lower()
     assert record.latency_ms
     assert said

@@ -91,7 +91,6 @@ class SamPrompts(StrictModel):
 
     kind: Literal["sam"]
     checkpoint: Path
-    model_type: Literal["vit_b", "vit_l", "vit_h"] = "vit_b"
     device: str = "cpu"
     every: Positive = 8  # frames between refined key frames
 

@@ -222,3 +222,81 @@ def test_sam2_runs_with_random_weights(tmp_path: Path) -> None:
     masks, confidence = tracker.follow(video, 1, [(5, 5, 20, 20), (30, 10, 50, 40)])
     assert masks.shape == (2, 3, 48, 64)
     assert ((confidence > 0) & (confidence < 1)).all()
+
+
+class Bright:
+    """A segmenter that takes the bright pixels of the box."""
+
+    def set_image(self, image: np.ndarray) -> None:
+        self.image = image
+
+    def predict(self, points=(), labels=(), box=None, mask=None):  # type: ignore[no-untyped-def]
+        from magicgen.segmentation.protocol import Segment
+
+        height, width = self.image.shape[:2]
+        found = np.zeros((height, width), np.bool_)
+        rows = slice(int(box.y0 * height), int(np.ceil(box.y1 * height)))
+        columns = slice(int(box.x0 * width), int(np.ceil(box.x1 * width)))
+        found[rows, columns] = self.image[rows, columns, 0] > 200
+        return Segment(found, 1.0)
+
+
+def test_a_segmenter_redraws_the_outlines() -> None:
+    from data_tools.annotators.sam import SamAnnotator
+    from data_tools.settings import SamPrompts
+    from data_tools.stages.annotate import FoundTrack
+
+    video = np.full((6, 40, 60, 3), 40, np.uint8)
+    truth = np.zeros((6, 40, 60), np.bool_)
+    for t in range(6):
+        truth[t, 10:26, 8 + 2 * t : 28 + 2 * t] = True
+    video[truth] = (240, 200, 60)
+    rough = truth.copy()
+    rough[:, 10:14] = False
+    rough[:, 25:28, 20:24] = True
+    annotator = SamAnnotator(SamPrompts(kind="sam", checkpoint=Path("unused"), every=1), Bright())
+    annotator.discovery.annotate = lambda *_: [FoundTrack(rough, "flow", score=0.5)]  # type: ignore[method-assign]
+    found = annotator.annotate(video, None, ())  # type: ignore[arg-type]
+    assert found[0].source == "flow+sam"
+    before, after = ((mask & truth).sum() / (mask | truth).sum() for mask in (rough, found[0].masks))
+    assert after > before
+
+
+def test_high_dynamic_range_becomes_ordinary() -> None:
+    from data_tools.hdr import tone_mapped
+
+    ramp = np.linspace(0, 65535, 64).astype(np.uint16)
+    for curve in ("pq", "hlg"):
+        mapped = tone_mapped(np.repeat(ramp[None, :, None], 3, axis=2), curve)[0, :, 1].astype(int)
+        assert mapped[0] == 0
+        assert mapped[-1] > 230
+        assert (np.diff(mapped) >= 0).all()
+
+
+@pytest.mark.slow
+def test_sam_builds_with_random_weights(tmp_path: Path) -> None:
+    registry = pytest.importorskip("segment_anything").sam_model_registry
+    import torch
+
+    torch.manual_seed(0)
+    torch.save(registry["vit_b"]().state_dict(), tmp_path / "sam.pth")
+    save_clip(tmp_path / "in", 0, frames=12)
+    annotation = {"kind": "sam", "checkpoint": str(tmp_path / "sam.pth"), "every": 12}
+    values = {"build": {"annotation": annotation, "clips": {"min_frames": 9}}}
+    chosen = check_config(values, DataSettings, source="test")
+    out = tmp_path / "set"
+    result = build(BuildRequest([tmp_path / "in"], out, chosen), InlineEngine(Work(chosen.build, out)))
+    assert result.problems == []
+    assert result.index.counts["clips"] == 1
+    assert validate(out).faults == ()
+
+
+def test_a_missing_checkpoint_stops_the_build(tmp_path: Path) -> None:
+    save_clip(tmp_path / "in", 0, frames=12)
+    annotation = {"kind": "sam", "checkpoint": str(tmp_path / "none.pth")}
+    chosen = check_config({"build": {"annotation": annotation}}, DataSettings, source="test")
+    with pytest.raises(WeightsError, match=r"none\.pth"):
+        build(
+            BuildRequest([tmp_path / "in"], tmp_path / "set", chosen),
+            InlineEngine(Work(chosen.build, tmp_path / "set")),
+        )

@@ -70,4 +70,4 @@ class SamAnnotator:
 def _sam(settings: SamPrompts) -> Segmenter:
     from magicgen.segmentation.sam import SamSegmenter
 
-    return SamSegmenter(settings.checkpoint, settings.model_type, settings.device)
+    return SamSegmenter(settings.checkpoint, settings.device)

@@ -66,6 +66,7 @@ def _bars(values: Any, band: Band) -> str:
     near = [end for end in ends if low - spread <= end <= high + spread]
     low, high = min([low, *near]), max([high, *near])
     high = high if high > low else low + max(abs(low), 1e-3)
+    ticks = (low, high)
     low, high = low - 0.02 * (high - low), high + 0.02 * (high - low)
     holds = np.array([band.holds(float(value)) for value in values])
     passing, edges = np.histogram(np.clip(values[holds], low, high), bins=_BINS, range=(low, high))
@@ -85,8 +86,8 @@ def _bars(values: Any, band: Band) -> str:
     for end in near:
         x = _LEFT + (end - low) / (high - low) * (_WIDTH - 2 * _LEFT)
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{_HEIGHT - 14}"/>')
-    parts.append(f'<text x="{_LEFT}" y="{_HEIGHT - 2}">{low:.3g}</text>')
-    parts.append(f'<text x="{_WIDTH - _LEFT}" y="{_HEIGHT - 2}" text-anchor="end">{high:.3g}</text>')
+    parts.append(f'<text x="{_LEFT}" y="{_HEIGHT - 2}">{ticks[0]:.3g}</text>')
+    parts.append(f'<text x="{_WIDTH - _LEFT}" y="{_HEIGHT - 2}" text-anchor="end">{ticks[1]:.3g}</text>')
     return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{"".join(parts)}</svg>'
 
 

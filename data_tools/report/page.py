@@ -38,12 +38,12 @@ def write_report(root: Path, out: Path, limit: int = 60, report: Report = silent
     if out.suffix.lower() != ".html":
         raise MediaError(f"The report {out} must end in .html.")
     index = read_index(root)
-    rows = list(rows_of(root))
-    sheets = _Sheets(root, report)
+    # Masks are left on disk until it is known which clips are drawn.
+    rows = [_without_masks(row) for row in rows_of(root)]
     near = borderlines(rows, index.thresholds)
-    for border in near:
-        for row, _ in (*border.inside, *border.outside):
-            sheets.sheet(row)
+    shown = _chosen(rows, limit)
+    wanted = {row["clip_id"] for border in near for row, _ in (*border.inside, *border.outside)}
+    sheets = _sheets(root, wanted | {row["clip_id"] for row in shown}, report)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         root=root.resolve().name,
@@ -54,7 +54,7 @@ def write_report(root: Path, out: Path, limit: int = 60, report: Report = silent
         histograms=histograms(rows, index.thresholds),
         borderlines=near,
         counts=object_counts(rows),
-        clips=[sheets.card(row) for row in _chosen(rows, limit)],
+        clips=[_card(row) for row in shown],
         total=len(rows),
         sheets=sheets,
         failures=sorted(read_status(root).failures.items()),
@@ -64,35 +64,34 @@ def write_report(root: Path, out: Path, limit: int = 60, report: Report = silent
     return write_bytes(out, page.encode("utf-8"))
 
 
-class _Sheets:
-    """Contact sheets, each made once."""
+def _without_masks(row: dict[str, Any]) -> dict[str, Any]:
+    tracks = [{key: track[key] for key in ("track_id", "label", "source", "scores")} for track in row["tracks"]]
+    return {**row, "tracks": tracks}
 
-    def __init__(self, root: Path, report: Report) -> None:
-        self.root = root
-        self.made: dict[str, str] = {}  # by clip id; the page holds every strip once
-        self._progress = Stage(report, "Drawing clips", None)
 
-    def sheet(self, row: dict[str, Any]) -> str:
-        """The ``data:`` address of a clip's strip; empty where the clip cannot be read."""
-        if row["clip_id"] not in self.made:
+def _sheets(root: Path, wanted: set[str], report: Report) -> dict[str, str]:
+    """The strips of clips by id, as ``data:`` addresses; empty where a clip cannot be read."""
+    progress = Stage(report, "Drawing clips", len(wanted))
+    made: dict[str, str] = {}
+    for row in rows_of(root):
+        if row["clip_id"] in wanted:
             try:
-                self.made[row["clip_id"]] = contact_sheet(self.root, row, _FRAMES, _WIDTH)
+                made[row["clip_id"]] = contact_sheet(root, row, _FRAMES, _WIDTH)
             except MediaError:
-                self.made[row["clip_id"]] = ""
-            self._progress.advance()
-        return self.made[row["clip_id"]]
+                made[row["clip_id"]] = ""
+            progress.advance()
+    return made
 
-    def card(self, row: dict[str, Any]) -> dict[str, Any]:
-        """What the page shows of a clip."""
-        colours = swatches(row["tracks"], row["kept_tracks"])
-        scores = {**row["derived"], **row["scores"]}
-        return {
-            "row": row,
-            "name": "/".join(Path(row["source_uri"]).parts[-2:]),
-            "sheet": self.sheet(row),
-            "tracks": list(zip(row["tracks"], colours, strict=True)),
-            "scores": {name: value for name, value in scores.items() if value is not None},
-        }
+
+def _card(row: dict[str, Any]) -> dict[str, Any]:
+    """What the page shows of a clip."""
+    scores = {**row["derived"], **row["scores"]}
+    return {
+        "row": row,
+        "name": "/".join(Path(row["source_uri"]).parts[-2:]),
+        "tracks": list(zip(row["tracks"], swatches(row["tracks"], row["kept_tracks"]), strict=True)),
+        "scores": {name: value for name, value in scores.items() if value is not None},
+    }
 
 
 def _chosen(rows: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:

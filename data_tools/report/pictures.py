@@ -16,12 +16,13 @@ from magicgen.media import read_video
 
 UInt8 = npt.NDArray[np.uint8]
 _DIMMED = (120, 120, 120)
+_KEPT_FRAME, _OTHER_FRAME = (47, 111, 219), (200, 200, 200)
 
 
 def contact_sheet(root: Path, row: dict[str, Any], frames: int, width: int) -> str:
     """A strip of frames of a clip with every track's mask tinted and its box drawn, as a ``data:`` address of a JPEG.
 
-    Frames of the sparse keep list carry a white bar; tracks that the filters dropped are grey.
+    Frames of the sparse keep list carry a blue bar; tracks that the filters dropped are grey.
     """
     places = np.unique(np.linspace(0, row["frames"] - 1, frames).round().astype(int))
     video = read_video(root / row["file"]).frames[places]
@@ -29,7 +30,8 @@ def contact_sheet(root: Path, row: dict[str, Any], frames: int, width: int) -> s
     cells = []
     for frame, place in zip(video, places, strict=True):
         cell = np.asarray(cv2.resize(drawn(frame, row, int(place)), (width, height), interpolation=cv2.INTER_AREA))
-        bar = np.full((5, width, 3), 255 if place == 0 or place in row["keep_frames"] else 30, np.uint8)
+        marked = place == 0 or place in row["keep_frames"]
+        bar = np.full((6, width, 3), _KEPT_FRAME if marked else _OTHER_FRAME, np.uint8)
         cells.append(np.concatenate([cell, bar]))
     return as_address(np.concatenate(cells, axis=1))
 

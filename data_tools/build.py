@@ -1,6 +1,7 @@
 """``build``: from raw videos to a dataset, resumed where an earlier run stopped."""
 
 import functools
+import importlib.util
 import json
 import os
 import shutil
@@ -28,7 +29,7 @@ from data_tools.work import (
     read_video_state,
     record_failure,
 )
-from magicgen.errors import DatasetError, MediaError
+from magicgen.errors import ConfigError, DatasetError, MediaError
 from magicgen.media import write_json
 from magicgen.progress import ProgressEvent, Report, Stage, silent
 
@@ -87,10 +88,12 @@ def build(request: BuildRequest, engine: Engine, report: Report = silent) -> Bui
     """Build or go on; every input that cannot be used is named in the result and recorded, the rest is built.
 
     Raises:
+        ConfigError: packages are missing.
         DatasetError: another build works in the folder, it was built with other settings, or no input can be used.
         MediaError: the output folder cannot be written.
         GenerationFailed: the disk is full.
     """
+    check_installed()
     root = prepare_folder(request.out)
     with locked(root, request.shard):
         check_same_settings(root, request.settings.build)
@@ -187,6 +190,15 @@ class _Run:
     def _finished(self, task: AnnotateClip) -> bool:
         clip_id = task.facts.clip_id
         return self.layout.row(clip_id).is_file() or self.layout.failure(clip_id).is_file()
+
+
+def check_installed() -> None:
+    """Raises:
+    ConfigError: packages that only the dataset builder needs are missing.
+    """
+    missing = [name for name in ("scenedetect", "pyarrow", "imagehash") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"The dataset builder needs {', '.join(missing)}: pip install 'magicgen[data]'.")
 
 
 def prepare_folder(out: Path) -> Path:

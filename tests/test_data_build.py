@@ -24,7 +24,7 @@ from data_tools.status import read_status
 from data_tools.validate import validate
 from data_tools.work import Work
 from magicgen.config import check_config
-from magicgen.errors import DatasetError, MagicGenError, MediaError
+from magicgen.errors import ConfigError, DatasetError, MagicGenError, MediaError
 from magicgen.media import read_video
 from tests.data_clips import FRAMES, moving_square, save_clip, save_video, texture
 
@@ -336,3 +336,19 @@ def _odd(path: Path, frames: np.ndarray) -> None:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels))
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+
+
+def test_missing_packages_are_named_before_any_work(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data_tools.build.importlib.util.find_spec", lambda name: None if name == "pyarrow" else name)
+    with pytest.raises(ConfigError, match=r"needs pyarrow: pip install"):
+        run_build(tmp_path / "set", videos)
+    assert not (tmp_path / "set").exists()
+
+
+def test_the_guide_names_every_score() -> None:
+    from data_tools.scores import CLIP_SCORES, DERIVED_SCORES, TRACK_SCORES
+
+    guide = (Path(__file__).resolve().parents[1] / "docs" / "data.md").read_text()
+    assert [name for name in (*CLIP_SCORES, *DERIVED_SCORES, *TRACK_SCORES) if f"| `{name}` |" not in guide] == []

@@ -80,6 +80,13 @@ class FrameSequence:
         return cv2.cvtColor(self.picture(frame), cv2.COLOR_RGB2GRAY)
 
 
+def correcting_flow(lab: Floats, foreseen: Floats) -> Floats:
+    """(h, w, 2) float32: from each pixel of a frame to where the foreseen frame shows it; both (h, w, 3) Lab."""
+    dense = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    light = [np.clip(picture[..., 0] * 2.55, 0, 255).astype(np.uint8) for picture in (lab, foreseen)]
+    return dense.calc(light[0], light[1], None)
+
+
 def warp(plane: Floats, field: Floats) -> Floats:
     """Values of ``plane`` at x + field(x); zero outside."""
     height, width = field.shape[:2]

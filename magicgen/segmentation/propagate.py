@@ -19,7 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from magicgen.errors import MediaError
-from magicgen.segmentation.flow import FrameFlow, FrameSequence, rigid_motion, warp
+from magicgen.segmentation.colours import guided, shares
+from magicgen.segmentation.flow import FrameFlow, FrameSequence, correcting_flow, rigid_field, warp
+from magicgen.segmentation.layers import Layer, render
 
 UInt8 = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
@@ -37,6 +39,7 @@ class PropagateSettings:
         amodal: weight of a layer's remembered shape beside the labels of the last frame.
         histogram: weight of the colour histograms against the templates.
         smooth_radius, smooth_eps: guided filter of the costs, in working pixels and squared grey values in [0, 1].
+        growth: chance that a layer reaches a little beyond its shape.
         learning: share of the new frame in the templates where a layer is seen.
     """
 
@@ -45,6 +48,7 @@ class PropagateSettings:
     outlier: float = 0.02
     amodal: float = 0.25
     histogram: float = 0.5
+    growth: float = 0.03
     smooth_radius: int = 3
     smooth_eps: float = 1e-3
     learning: float = 0.7
@@ -122,119 +126,63 @@ def _full_size(posterior: Floats, height: int, width: int) -> Bools:
 
 
 class _LayerTracker:
-    """State of all layers; index 0 is the background, then the objects.
-
-    Attributes:
-        posterior: (1 + N, h, w) float32, probability that the pixel shows the layer.
-        shape: (1 + N, h, w) float32 in [0, 1], where the layer lies, hidden or not.
-        known: (1 + N, h, w) float32 in [0, 1], where its colours have been seen.
-        colour: (1 + N, h, w, 3) float32 Lab, its colours.
-        motion: 2x3 maps from this frame to the last, of every layer.
-    """
+    """All layers on the current frame; the first is the background."""
 
     def __init__(self, lab: Floats, soft_masks: Floats, settings: PropagateSettings) -> None:
         self.settings = settings
         background = np.clip(1 - soft_masks.sum(axis=0), 0, 1)
-        self.posterior: Floats = np.concatenate([background[None], soft_masks]).astype(np.float32)
-        self.shape = self.posterior.copy()
-        self.shape[0] = 1
-        self.known: Floats = (self.posterior > 0.5).astype(np.float32)
-        self.colour: Floats = np.repeat(lab[None], len(self.posterior), axis=0)
-        self.motion = [np.eye(2, 3) for _ in self.posterior]
-        self.histograms = [_histogram(lab, weight) for weight in self.posterior]
+        self.layers = [Layer.first(lab, background, background=True)]
+        self.layers += [Layer.first(lab, mask, background=False) for mask in soft_masks]
 
     def step(self, flow: FrameFlow, lab: Floats, grey: Floats) -> Floats:
-        """Carry everything to the next frame and label it."""
-        visible = self._carry(flow)
-        self.posterior = self._label(visible, flow, lab, grey)
-        self._learn(lab)
-        return self.posterior
+        """Carry everything to the next frame and label it; returns (1 + N, h, w) probabilities."""
+        size = grey.shape
+        ground = self.layers[0]
+        ground.find_motion(flow, lab, None)
+        behind = ground.moved(rigid_field(ground.motion, size))
+        for layer in self.layers[1:]:
+            layer.find_motion(flow, lab, behind)
+        foreseen = render(self._moved(None, size), lab)
+        correction = correcting_flow(lab, foreseen)
+        self.layers = self._moved(correction, size)
+        labels = self._label(lab, grey)
+        for index, (layer, seen) in enumerate(zip(self.layers, labels, strict=True)):
+            layer.seen = seen
+            layer.learn(lab, labels[0], self.settings.learning, background=index == 0)
+        return labels
 
-    def _carry(self, flow: FrameFlow) -> Floats:
-        """Moves shape, colours and labels; returns the carried labels."""
-        carried = np.empty_like(self.posterior)
-        for index in range(len(self.posterior)):
-            seen = self.posterior[index]
-            self.motion[index] = rigid_motion(flow, seen, self.motion[index], camera=index == 0)
-            dense = warp(seen, flow.backward) * flow.trust
-            field = flow.blended(self.motion[index], dense)
-            carried[index] = warp(seen, field)
-            self.shape[index] = warp(self.shape[index], field) if index else 1
-            self.known[index] = warp(self.known[index], field)
-            self.colour[index] = warp(self.colour[index], field)
-        return carried
+    def _moved(self, correction: Floats | None, size: tuple[int, ...]) -> list[Layer]:
+        fields = (rigid_field(layer.motion, size) for layer in self.layers)
+        if correction is not None:
+            fields = (correction + warp(field, correction) for field in fields)
+        return [layer.moved(field) for layer, field in zip(self.layers, fields, strict=True)]
 
-    def _label(self, carried: Floats, flow: FrameFlow, lab: Floats, grey: Floats) -> Floats:
+    def _label(self, lab: Floats, grey: Floats) -> Floats:
         settings = self.settings
-        trust = flow.trust[None]
-        amodal = np.clip(settings.amodal + (1 - trust), 0, 1)
-        prior = (1 - amodal) * carried + amodal * self.shape * 0.5
-        prior = np.stack([cv2.GaussianBlur(plane, (0, 0), 1.0) for plane in prior]) + 0.01
-        prior /= prior.sum(axis=0)
-        cost = -np.log(prior)
-        for index in range(len(cost)):
-            cost[index] += self._colour_cost(index, lab)
-        cost -= cost.min(axis=0)
-        cost = np.minimum(cost, 6)
-        smooth = np.stack([_guided(grey, plane, settings.smooth_radius, settings.smooth_eps) for plane in cost])
+        seen = np.stack([layer.seen for layer in self.layers])
+        shape = np.stack([np.full_like(grey, 0.5), *(layer.shape for layer in self.layers[1:])])
+        left_over = np.clip(1 - seen.sum(axis=0), 0, 1)
+        prior = seen + (settings.amodal + left_over) * shape
+        prior = np.stack([cv2.GaussianBlur(plane, (0, 0), 1.0) for plane in prior])
+        for index in range(1, len(prior)):
+            prior[index] += settings.growth * cv2.blur(shape[index], (13, 13)) + 1e-4
+        prior[0] += 0.02
+        cost = -np.log(prior / prior.sum(axis=0))
+        typical = shares([layer.histogram for layer in self.layers], lab)
+        for index, layer in enumerate(self.layers):
+            cost[index] += self._colour_cost(layer, typical[index], lab)
+        cost = np.minimum(cost - cost.min(axis=0), 6)
+        smooth = np.stack([guided(grey, plane, settings.smooth_radius, settings.smooth_eps) for plane in cost])
         posterior = np.exp(-(smooth - smooth.min(axis=0)) * 1.5)
         return (posterior / posterior.sum(axis=0)).astype(np.float32)
 
-    def _colour_cost(self, index: int, lab: Floats) -> Floats:
+    def _colour_cost(self, layer: Layer, typical: Floats, lab: Floats) -> Floats:
         settings = self.settings
-        template = self.colour[index]
         kernel = np.ones((3, 3), np.uint8)
-        above = lab - cv2.dilate(template, kernel)
-        below = cv2.erode(template, kernel) - lab
+        above = lab - cv2.dilate(layer.colour, kernel)
+        below = cv2.erode(layer.colour, kernel) - lab
         distance = np.square(np.maximum(np.maximum(above, below), 0)).sum(axis=-1)
         fits = np.exp(-distance / (2 * settings.colour_sigma**2))
-        histogram = _look_up(self.histograms[index], lab)
-        known = self.known[index]
-        likelihood = known * ((1 - settings.histogram) * fits + settings.histogram * histogram)
-        likelihood += (1 - known) * histogram * 0.7
+        likelihood = layer.known * ((1 - settings.histogram) * fits + settings.histogram * typical)
+        likelihood += (1 - layer.known) * typical * 0.7
         return -np.log(likelihood + settings.outlier)
-
-    def _learn(self, lab: Floats) -> None:
-        rate = self.settings.learning
-        background = self.posterior[0]
-        for index, seen in enumerate(self.posterior):
-            weight = np.where(seen > 0.5, rate + (1 - rate) * (self.known[index] < 0.5), 0).astype(np.float32)
-            self.colour[index] += weight[..., None] * (lab - self.colour[index])
-            self.known[index] = np.maximum(self.known[index], seen > 0.5)
-            if index:
-                self.shape[index] = np.maximum(self.shape[index] * (1 - background), seen)
-            if (seen > 0.7).sum() > 30:
-                self.histograms[index] = 0.95 * self.histograms[index] + 0.05 * _histogram(lab, seen)
-
-
-BINS = 12
-
-
-def _bins(lab: Floats) -> npt.NDArray[np.intp]:
-    light = np.clip(lab[..., 0] * (BINS / 100), 0, BINS - 1).astype(np.intp)
-    rest = np.clip((lab[..., 1:] + 96) * (BINS / 192), 0, BINS - 1).astype(np.intp)
-    return (light * BINS + rest[..., 0]) * BINS + rest[..., 1]
-
-
-def _histogram(lab: Floats, weight: Floats) -> Floats:
-    """Share of the layer in the colours near each bin, scaled so that its most frequent colours have 1."""
-    counts = np.bincount(_bins(lab).ravel(), weights=weight.ravel(), minlength=BINS**3).reshape(BINS, BINS, BINS)
-    kernel = np.array([0.25, 0.5, 0.25])
-    for axis in range(3):
-        counts = np.apply_along_axis(np.convolve, axis, counts, kernel, "same")
-    return (counts / max(float(counts.sum()), 1e-6)).astype(np.float32)
-
-
-def _look_up(histogram: Floats, lab: Floats) -> Floats:
-    value = histogram.ravel()[_bins(lab)]
-    return value / (value + 0.01)
-
-
-def _guided(guide: Floats, plane: Floats, radius: int, eps: float) -> Floats:
-    """Guided filter (He et al. 2010) with a grey guide in [0, 1]."""
-    size = (2 * radius + 1, 2 * radius + 1)
-    mean_i, mean_p = cv2.blur(guide, size), cv2.blur(plane, size)
-    variance = cv2.blur(guide * guide, size) - mean_i * mean_i
-    slope = (cv2.blur(guide * plane, size) - mean_i * mean_p) / (variance + eps)
-    offset = mean_p - slope * mean_i
-    return cv2.blur(slope, size) * guide + cv2.blur(offset, size)

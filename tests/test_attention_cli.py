@@ -5,9 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from magicgen.attention.plan_file import read_plan
+from magicgen.attention.auto import SHIPPED_PLANS
+from magicgen.attention.patterns import Diagonal, VerticalStripe
+from magicgen.attention.plan import PartPlan, SparsePlan
+from magicgen.attention.plan_file import read_plan, write_plan
+from magicgen.attention.tokens import TokenGrid
+from magicgen.config import load_config
+from magicgen.jobs.plan import PlanRequest
 from magicgen.media import read_image
 from tests.cli_runner import Run
+
+REQUESTS = Path(__file__).resolve().parents[1] / "configs" / "attention"
 
 
 def test_plan_finds_writes_and_shows(run: Run, small_model: Path, tmp_path: Path) -> None:
@@ -20,6 +28,7 @@ def test_plan_finds_writes_and_shows(run: Run, small_model: Path, tmp_path: Path
     plan = read_plan(path)
     assert set(plan.parts) == {"transformer", "control_branch"}
     assert (plan.grid.frames, plan.grid.height, plan.grid.width) == (2, 2, 3)
+    assert plan.record.settings["steps"] == 2
     assert plan.is_dense == plan.record.note.startswith("do not sparsify")
 
     code, out, _ = run("plan", "show", path, "--out", tmp_path / "plan.png")
@@ -28,6 +37,41 @@ def test_plan_finds_writes_and_shows(run: Run, small_model: Path, tmp_path: Path
     assert read_image(tmp_path / "plan.png").shape[2] == 3
     code, out, _ = run("plan", "show", path, "--json")
     assert json.loads(out)["criterion"] == "psnr"
+
+
+def test_requests_come_from_files_and_options_before_them(run: Run, small_model: Path, tmp_path: Path) -> None:
+    clip = f"model: {small_model}\nframes: 5\nheight: 32\nwidth: 48\nsteps: 1\nrows: 8\nthreads: 1\nclock: cpu\n"
+    (tmp_path / "request.yaml").write_text(f"{clip}psnr: 20\nout: {tmp_path / 'first.json'}\n")
+    code, out, err = run("plan", "--config", tmp_path / "request.yaml", "--out", tmp_path / "second.json")
+    assert (code, out.strip()) == (0, str(tmp_path / "second.json")), err
+    assert not (tmp_path / "first.json").exists()
+    (tmp_path / "request.yaml").write_text(f"{clip}psrn: 20\n")
+    code, _, err = run("plan", "--config", tmp_path / "request.yaml")
+    assert code == 2
+    assert "did you mean 'psnr'" in err
+
+
+@pytest.mark.parametrize("path", sorted(REQUESTS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_requests_of_shipped_plans_are_valid(path: Path) -> None:
+    request = load_config(path, PlanRequest)
+    assert request.goal()
+    assert request.out is not None
+    assert request.out.parent == SHIPPED_PLANS.relative_to(REQUESTS.parents[1])
+
+
+def test_plans_are_carried_over_to_another_size(run: Run, small_model: Path, tmp_path: Path) -> None:
+    part = PartPlan(1, 64, (((VerticalStripe((0, 3)),),) * 2,))
+    path = write_plan(tmp_path / "a.json", SparsePlan("small", TokenGrid(6, 2, 2, 3), {"transformer": part}))
+    size = ["--frames", 9, "--height", 64, "--width", 96]
+    code, out, err = run("plan", "rescale", path, "--out", tmp_path / "b.json", *size, "--model", small_model)
+    assert (code, out.strip()) == (0, str(tmp_path / "b.json")), err
+    moved = read_plan(tmp_path / "b.json")
+    assert (moved.grid.frames, moved.grid.height, moved.grid.width) == (3, 4, 6)
+    assert "not measured" in moved.record.note
+    size[1] = 10
+    code, _, err = run("plan", "rescale", path, "--out", tmp_path / "b.json", *size, "--model", small_model)
+    assert code == 2
+    assert "4n + 1" in err
 
 
 @pytest.mark.parametrize(
@@ -75,10 +119,6 @@ def test_benchmark_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.slow
 def test_benchmark_of_a_whole_run(small_model: Path, tmp_path: Path) -> None:
     from benchmarks.attention import main
-    from magicgen.attention.patterns import Diagonal
-    from magicgen.attention.plan import PartPlan, SparsePlan
-    from magicgen.attention.plan_file import write_plan
-    from magicgen.attention.tokens import TokenGrid
 
     part = PartPlan(1, 64, (((Diagonal(0.5, 128),),) * 2,))
     plan = write_plan(tmp_path / "plan.json", SparsePlan("small", TokenGrid(6, 2, 2, 3), {"transformer": part}))

@@ -90,8 +90,11 @@ def _best_shipped(
         reasons = f" ({'; '.join(refused)})" if refused else ""
         return AttentionChoice(None, f"dense attention: no attention plan for {model_id} fits and gains{reasons}")
     gain, path, plan = best
+    steps = plan.record.settings.get("steps")
+    where = f" in {steps} steps" if steps is not None else ""
     return AttentionChoice(
-        plan, f"sparse attention by the shipped plan {path.name}: measured {gain:.2f}x, density {plan.density:.2f}"
+        plan,
+        f"sparse attention by the shipped plan {path.name}: measured {gain:.2f}x{where}, density {plan.density:.2f}",
     )
 
 

@@ -1,6 +1,7 @@
 """``magicgen plan``: load a model, make a calibration clip, search."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -102,7 +103,10 @@ def find_plan(request: PlanRequest, say: Callable[[str], None]) -> "SearchResult
     pipeline = load_pipeline(source, clip.level, LoadOptions(device=request.device))
     say(f"calibrating {source.name} on {shape.frames} frames of {shape.height}x{shape.width}: {clip.name}")
     run = generation(pipeline, clip, steps=request.steps, seed=request.seed)
-    return search_plan(plan_models(pipeline), run, goal, model_id=source.name, settings=settings, say=say)
+    found = search_plan(plan_models(pipeline), run, goal, model_id=source.name, settings=settings, say=say)
+    told = {"clip": clip.name, "steps": request.steps or facts.steps, "clock": request.clock}
+    record = found.plan.record.model_copy(update={"settings": {**found.plan.record.settings, **told}})
+    return replace(found, plan=replace(found.plan, record=record))
 
 
 def carry_over(plan: "SparsePlan", shape: ClipShape, model: str | None = None) -> "SparsePlan":

@@ -122,7 +122,7 @@ def solve_all(
             for method, result in answers.items():
                 rows.setdefault(method, {})[case.name] = score(result, case.mixture, case.truth)
             pipeline.set_image(case.truth)
-            clean.append(psnr(pipeline().transmission, case.truth))
+            clean.append(psnr(np.asarray(pipeline().transmission, np.uint8), case.truth))
     return {
         "clean photos, PSNR to the input (dB)": {
             "mean": float(np.mean(clean)),

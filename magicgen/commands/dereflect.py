@@ -29,6 +29,7 @@ ModelName = Annotated[str, typer.Option(help="Backbone: tiny or a folder.")]
 Adapter = Annotated[str, typer.Option(help="Adapter: reflection_tiny or a folder.")]
 Octaves = Annotated[int, typer.Option(help="How many times the refiner doubles the working size.")]
 Mirrored = Annotated[bool, typer.Option("--mirrored/--single", help="Average with the mirror image: better, slower.")]
+SegmenterName = Annotated[str, typer.Option("--segmenter", help="grabcut, sam:CHECKPOINT.pth, or none.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda ...; by default the GPU where there is one.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="The output may be the photo itself.")]
 Sidecar = Annotated[Path | None, typer.Option("--from-sidecar", help="Repeat the run that this .json describes.")]
@@ -52,6 +53,7 @@ def dereflect(
     adapter: Adapter = "reflection_tiny",
     octaves: Octaves = 1,
     mirrored: Mirrored = True,
+    segmenter: SegmenterName = "grabcut",
     device: Device = None,
     overwrite: Overwrite = False,
     from_sidecar: Sidecar = None,
@@ -81,6 +83,7 @@ def dereflect(
                 "strength": strength,
                 "octaves": octaves,
                 "mirrored": mirrored,
+                "segmenter": segmenter,
                 "layers": layers,
                 "overwrite": overwrite,
                 "device": device,

@@ -7,11 +7,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 from magicgen.config import check_config, read_yaml
+from magicgen.control.guide import RemovalGuide
+from magicgen.control.guide_file import read_guide
 from magicgen.errors import ConfigError, MagicGenError
 from magicgen.jobs.animate import AnimateSettings, Prepared, Result, load, load_key, prepare, run
+from magicgen.jobs.dereflect import (
+    DereflectSettings,
+    PreparedRemoval,
+    load_removal,
+    photos_in,
+    prepare_removal,
+    removal_key,
+    remove_reflection,
+)
 from magicgen.jobs.inputs import SegmentPicture
 from magicgen.media import write_json
 from magicgen.progress import CancelToken, Report, silent
@@ -39,6 +50,19 @@ class AnimateJob(AnimateSettings):
     out: Path
 
 
+class DereflectJob(DereflectSettings):
+    """One photo whose reflection goes; ``guide`` is a guide file, without it the result is automatic."""
+
+    kind: Literal["dereflect"] = "dereflect"
+    image: Path
+    guide: Path | None = None
+    out: Path
+
+
+Job = AnimateJob | DereflectJob
+AnyPrepared = Prepared | PreparedRemoval
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of a job: ``done``, ``skipped`` (finished before) or ``failed``, with its file or its error."""
@@ -54,20 +78,23 @@ class BatchItem:
     """A job of the file, or why it is none. ``number`` counts from 1."""
 
     number: int
-    job: AnimateJob | None
+    job: Job | None
     error: str | None = None
 
 
 def read_batch(path: Path, overrides: dict[str, Any]) -> list[BatchItem]:
-    """The jobs of a file, in order.
+    """The jobs of a file, in order; of a folder, one removal of reflections for each photo in it.
 
     Args:
-        path: ``.csv`` (MagicMotion's columns, or the names of :class:`AnimateJob`), ``.jsonl`` or ``.yaml`` (a list).
+        path: a folder of photos, or ``.csv`` (MagicMotion's columns, or the names of a job's fields), ``.jsonl`` or
+            ``.yaml`` (a list).
         overrides: settings that a job gets where it does not have them itself.
 
     Raises:
         ConfigError: the file cannot be read, holds no job, or two jobs write to the same output.
     """
+    if path.is_dir():
+        return _photo_items(path, overrides)
     rows = {".csv": _csv_rows, ".jsonl": _jsonl_rows, ".yaml": _yaml_rows, ".yml": _yaml_rows}
     if path.suffix.lower() not in rows:
         raise ConfigError(f"{path}: expected a batch file that ends in .csv, .jsonl or .yaml.")
@@ -83,19 +110,27 @@ def read_batch(path: Path, overrides: dict[str, Any]) -> list[BatchItem]:
     return items
 
 
-def prepare_item(item: BatchItem, batch: Path, out: Path, segment: SegmentPicture | None) -> Prepared:
+def prepare_item(item: BatchItem, batch: Path, out: Path, segment: SegmentPicture | None) -> AnyPrepared:
     """Check one job.
 
     Raises:
         MagicGenError: what is wrong with it.
     """
-    if item.job is None:
+    job = item.job
+    if job is None:
         raise ConfigError(item.error or "not a job")
-    target = out / item.job.out
+    target = out / job.out
     target.parent.mkdir(parents=True, exist_ok=True)
-    names = AnimateSettings.model_fields.keys()
-    settings = AnimateSettings.model_validate({name: getattr(item.job, name) for name in names})
-    return prepare(batch.parent / item.job.image, batch.parent / item.job.trajectory, target, settings, segment)
+    match job:
+        case AnimateJob():
+            settings = AnimateSettings.model_validate(_values(job, AnimateSettings))
+            return prepare(batch.parent / job.image, batch.parent / job.trajectory, target, settings, segment)
+        case DereflectJob():
+            guide = RemovalGuide() if job.guide is None else read_guide(batch.parent / job.guide)
+            removal = DereflectSettings.model_validate(_values(job, DereflectSettings))
+            return prepare_removal(batch.parent / job.image, guide, target, removal)
+        case _:
+            assert_never(job)
 
 
 def run_batch(
@@ -128,14 +163,12 @@ def run_batch(
         else:
             try:
                 prepared = prepare_item(item, batch, out, segment)
-                for warning in prepared.warnings:
-                    _log.warning("job %d: %s", item.number, warning)
-                key = load_key(prepared)
+                key = _key(prepared)
                 if loaded is None or loaded[0] != key:
                     loaded = None  # let go of the old model before the new one comes
-                    loaded = (key, load(prepared))
-                result: Result = run(prepared, loaded[1], report=report, cancel=cancel)
-                outcome = Outcome(item.number, "done", str(result.video))
+                    loaded = (key, _loaded(prepared))
+                written = _run(item.number, prepared, loaded[1], report, cancel)
+                outcome = Outcome(item.number, "done", str(written))
             except MagicGenError as error:
                 outcome = Outcome(item.number, "failed", _name(item, out), str(error))
         outcomes.append(outcome)
@@ -144,12 +177,49 @@ def run_batch(
     return outcomes
 
 
+def _key(prepared: AnyPrepared) -> tuple[object, ...]:
+    return load_key(prepared) if isinstance(prepared, Prepared) else removal_key(prepared)
+
+
+def _loaded(prepared: AnyPrepared) -> Any:
+    return load(prepared) if isinstance(prepared, Prepared) else load_removal(prepared)
+
+
+def _run(number: int, prepared: AnyPrepared, pipeline: Any, report: Report, cancel: CancelToken | None) -> Path:
+    match prepared:
+        case Prepared():
+            for warning in prepared.warnings:
+                _log.warning("job %d: %s", number, warning)
+            result: Result = run(prepared, pipeline, report=report, cancel=cancel)
+            return result.video
+        case PreparedRemoval():
+            return remove_reflection(prepared, pipeline, report=report, cancel=cancel).image
+        case _:
+            assert_never(prepared)
+
+
+def _values(job: Job, settings: type[AnimateSettings] | type[DereflectSettings]) -> dict[str, Any]:
+    return {name: getattr(job, name) for name in settings.model_fields}
+
+
+def _photo_items(folder: Path, overrides: dict[str, Any]) -> list[BatchItem]:
+    """A job for each photo of a folder. Settings that only videos have (steps, frames) do not matter here."""
+    known = {name: value for name, value in overrides.items() if name in DereflectSettings.model_fields}
+    return [
+        BatchItem(number, DereflectJob(image=photo.resolve(), out=Path(photo.name), **known))
+        for number, photo in enumerate(photos_in(folder), start=1)
+    ]
+
+
 def _item(number: int, row: Any, path: Path, overrides: dict[str, Any]) -> BatchItem:
     if isinstance(row, str):  # why the line could not be read
         return BatchItem(number, None, row)
     try:
-        values = {**overrides, **row} if isinstance(row, dict) else row
-        job = check_config(values, AnimateJob, source=f"{path}, job {number}")
+        removal = isinstance(row, dict) and row.get("kind") == "dereflect"
+        model: type[Job] = DereflectJob if removal else AnimateJob
+        fitting = {name: value for name, value in overrides.items() if name in model.model_fields}
+        values = {**fitting, **row} if isinstance(row, dict) else row
+        job: Job = check_config(values, model, source=f"{path}, job {number}")
         if job.out.is_absolute() or ".." in job.out.parts:
             raise ConfigError(f"{path}, job {number}: out: expected a path inside the output folder; got {job.out}.")
         return BatchItem(number, job)
@@ -197,6 +267,8 @@ def _csv_value(name: str, value: str) -> Any:
         "attention",
         "kind",
         "device",
+        "guide",
+        "adapter",
     ):
         return value
     try:

@@ -8,21 +8,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import Field
 
 from magicgen.config import StrictModel
-from magicgen.control.guide import MaskMark, RemovalGuide, SegmentRegion, SegmentText, TextMark
+from magicgen.control.guide import MaskMark, Prompt, RemovalGuide, SegmentRegion, SegmentText, TextMark
 from magicgen.control.guide_file import guide_from_json, guide_to_json
+from magicgen.control.tracks import Bools
 from magicgen.errors import ConfigError, GenerationFailed, GuideError, MagicGenError, MediaError, WeightsError
 from magicgen.jobs.animate import LIBRARIES, installed_version
 from magicgen.jobs.loading import choose_device
 from magicgen.media import write_image, write_json
-from magicgen.photo.files import SUFFIXES, Photo, check_photo_output, read_photo, write_photo
+from magicgen.photo.files import SUFFIXES, Photo, Pixels, check_photo_output, read_photo, write_photo
+from magicgen.photo.transfer import shrunk
 from magicgen.progress import CancelToken, ProgressEvent, Report, silent
+from magicgen.segmentation.choose import make_segmenter, parse_choice
+from magicgen.segmentation.protocol import Segmenter
 from magicgen.weights.sources import PipelineFolder, preset_folder, resolve_model
 
 VERSION = 1
 ADAPTER = "reflection_tiny"
+SEGMENT_SIDE = 512
+"""Shorter side at which a segmenter looks at a photo."""
 
 
 class DereflectSettings(StrictModel):
@@ -30,7 +37,8 @@ class DereflectSettings(StrictModel):
 
     ``model`` is the backbone (``tiny`` or a pipeline folder), ``adapter`` the reflection adapter (``reflection_tiny``
     or a folder); ``strength`` blends photo (0) and result (1); ``octaves`` is how many times the refiner doubles the
-    working size; ``mirrored`` averages the answers for the photo and its mirror image.
+    working size; ``mirrored`` averages the answers for the photo and its mirror image; ``segmenter`` finds the regions
+    that clicks and boxes mean (``grabcut``, ``sam:CHECKPOINT.pth``, or ``none``: they stand for themselves).
     """
 
     model: str = "tiny"
@@ -38,6 +46,7 @@ class DereflectSettings(StrictModel):
     strength: Annotated[float, Field(ge=0, le=1)] = 1.0
     octaves: Annotated[int, Field(ge=0, le=4)] = 1
     mirrored: bool = True
+    segmenter: str = "grabcut"
     layers: bool = False
     overwrite: bool = False
     device: str | None = None
@@ -96,6 +105,7 @@ def prepare_removal(
     Raises:
         MagicGenError: of the kind that fits; the message says how to mend it.
     """
+    parse_choice(settings.segmenter)
     source = resolve_model(settings.model)
     if not isinstance(source, PipelineFolder):
         raise WeightsError(f"Reflection removal needs the backbone of its adapter ('tiny'), not {settings.model}.")
@@ -182,7 +192,7 @@ def remove_reflection(
     Args:
         prepared: of :func:`prepare_removal`.
         pipeline: of :func:`load_removal`.
-        segment: a segmenter that was set to this photo; without one clicks and boxes stand for themselves.
+        segment: a segmenter that was set to this photo; by default the one of the settings.
         segment_text: understands words.
         load_s: seconds that loading took, for the sidecar.
         report: progress.
@@ -199,7 +209,7 @@ def remove_reflection(
         result = pipeline(
             photo.pixels,
             prepared.guide,
-            segment=segment,
+            segment=segment or region_segmenter(settings.segmenter, photo.pixels),
             segment_text=segment_text,
             strength=settings.strength,
             cancel=cancel,
@@ -222,6 +232,27 @@ def remove_reflection(
         raise GenerationFailed(str(error)) from error
     report(ProgressEvent("Removing the reflection", 2, 2))
     return RemovalResult(image, reflection, mask, prepared.sidecar_path, timings, measured)
+
+
+def region_segmenter(choice: str, pixels: Pixels) -> SegmentRegion | None:
+    """The segmenter of a word, set to a photo when it is first asked; None for ``none``."""
+    chosen = parse_choice(choice)
+    if chosen is None:
+        return None
+    ready: list[Segmenter] = []
+
+    def ask(prompt: Prompt) -> Bools:
+        if not ready:
+            made = make_segmenter(chosen)
+            height, width = pixels.shape[:2]
+            scale = min(1.0, SEGMENT_SIDE / min(height, width))
+            small = shrunk(pixels, max(1, round(height * scale)), max(1, round(width * scale)))
+            made.set_image(np.round(small * 255).astype(np.uint8))
+            ready.append(made)
+        clicks = [(x, y) for x, y, _ in prompt.points]
+        return ready[0].predict(clicks, [on for _, _, on in prompt.points], prompt.box).mask
+
+    return ask
 
 
 def read_removal_sidecar(path: Path) -> tuple[DereflectSettings, RemovalGuide, Path]:

@@ -26,6 +26,8 @@ ALPHA_SUFFIXES = (".png", ".webp", ".tif", ".tiff")
 _ORIENTATION = 0x0112
 _SUB_BLOCKS = (0x8769, 0x8825)
 _BITS_PER_SAMPLE = 258
+# Description, maker, model, software, date, artist, copyright.
+_DESCRIBING = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
 _ICC_TAG = 34675
 # EXIF orientation -> (transpose, flip rows, flip columns), applied in this order.
 _TURNS = {
@@ -168,14 +170,23 @@ def _decode_deep(source: Path, turn: int, exif: bytes | None, icc: bytes | None)
 
 
 def _upright_exif(image: Any, exif: Any) -> bytes | None:
-    if not exif or "exif" not in image.info:
-        return None
-    # Sub-blocks (exposure, lens, place) are written again only if they have been read.
+    """The EXIF block without what describes the pixels' storage (in TIFF files) and without the rotation."""
+    from PIL import Image
+
+    kept = Image.Exif()
+    for tag, value in exif.items():
+        if image.format != "TIFF" or tag in _DESCRIBING:
+            kept[tag] = value
+    # Sub-blocks (exposure, lens, place) are written only if they have been read.
     for block in _SUB_BLOCKS:
-        exif.get_ifd(block)
-    exif.pop(_ORIENTATION, None)
+        inner = exif.get_ifd(block)
+        if inner:
+            kept[block] = dict(inner)
+    kept.pop(_ORIENTATION, None)
+    if not kept:
+        return None
     try:
-        return bytes(exif.tobytes())
+        return bytes(kept.tobytes())
     except (OSError, ValueError, TypeError, struct.error):
         _log.warning("the EXIF tags of this picture are damaged and are left out")
         return None
@@ -195,7 +206,7 @@ def _shallow(photo: Photo, suffix: str) -> bytes:
         case ".webp":
             kind, options = "WEBP", {"lossless": True, "exact": True}
         case ".tif" | ".tiff":
-            kind, options = "TIFF", {"compression": "tiff_adobe_deflate"}
+            kind = "TIFF"  # uncompressed: libtiff refuses EXIF blocks that Pillow's own writer takes
         case _:
             kind, options = "JPEG", {"quality": 95, "subsampling": 0}
     if photo.exif is not None:

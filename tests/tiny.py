@@ -1,13 +1,14 @@
 """Real components at toy size, built in milliseconds."""
 
-import numpy as np
 import torch
 from diffusers import CogVideoXDDIMScheduler
 
-from magicgen.control.tracks import Tracks, boxes_from_masks
 from magicgen.models import BlockTransformAutoencoder, ControlBranch, VideoTransformer, WordTextEncoder
 from magicgen.models.conditioning import DRAFT_CHANNELS
 from pipelines.trajectory_video import TrajectoryVideoPipeline
+from tests.squares import square_photo, square_tracks
+
+__all__ = ["CHANNELS", "RELEASED_SHAPE", "small_pipeline", "square_photo", "square_tracks"]
 
 # The configuration of reference facts: heads 2 of 64, three layers, learned and rotary positions, no drafts.
 RELEASED_SHAPE = {
@@ -71,19 +72,3 @@ def small_pipeline(seed: int = 0) -> TrajectoryVideoPipeline:
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
-
-
-def square_tracks(frames: int = 5, height: int = 32, width: int = 48, shift: int = 4) -> Tracks:
-    """One 10 x 10 square that moves ``shift`` pixels to the right per frame."""
-    masks = np.zeros((1, frames, height, width), dtype=np.bool_)
-    for t in range(frames):
-        masks[0, t, 8:18, 6 + shift * t : 16 + shift * t] = True
-    return Tracks(("square",), masks[:, 0], boxes_from_masks(masks), masks)
-
-
-def square_photo(height: int = 32, width: int = 48) -> np.ndarray:
-    """A red square of :func:`square_tracks` on a grey ramp, (H, W, 3) uint8."""
-    ramp = np.linspace(60, 200, width, dtype=np.uint8)
-    photo = np.repeat(np.repeat(ramp[None, :, None], height, axis=0), 3, axis=2)
-    photo[8:18, 6:16] = (200, 30, 30)
-    return photo

@@ -33,12 +33,18 @@ class Adherence:
     tracker: str
 
 
+def finite_or_none(value: float) -> float | None:
+    """JSON has no NaN."""
+    return round(value, 4) if np.isfinite(value) else None
+
+
 def measure_adherence(
     video: UInt8,
     tracks: Tracks,
     level: Level,
     track: Callable[[UInt8, Bools], Bools] | None = None,
     tracker_name: str = TRACKER_NAME,
+    photo: UInt8 | None = None,
 ) -> Adherence:
     """Track the objects from their first masks and compare.
 
@@ -46,6 +52,7 @@ def measure_adherence(
         video: (T, H, W, 3) uint8, frame 0 the photo.
         tracks, level: what was asked for, at the size of the video.
         track: masks of frame 0 -> (N, T, H, W); the project's own tracker by default.
+        photo: (H, W, 3) uint8, what the background is compared with; by default the video's own first frame.
     """
     if track is None:
         from magicgen.segmentation.propagate import propagate_masks
@@ -57,10 +64,10 @@ def measure_adherence(
     known = np.isfinite(asked).all(axis=-1)
     known[:, 0] = False
     last = [scores[k, np.flatnonzero(known[k])[-1]] if known[k].any() else float("nan") for k in range(len(asked))]
-    photo = np.repeat(video[:1], len(video), axis=0)
+    held = np.broadcast_to(video[0] if photo is None else photo, video.shape)
     return Adherence(
         box_iou=finite_mean(scores[known]),
         last_box_iou=tuple(float(value) for value in last),
-        background_psnr=psnr(video, photo, background(tracks, BACKGROUND_MARGIN)),
+        background_psnr=psnr(video, held, background(tracks, BACKGROUND_MARGIN)),
         tracker=tracker_name,
     )

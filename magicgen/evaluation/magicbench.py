@@ -1,20 +1,22 @@
 """MagicBench's protocol: every method at every level on every sample, scored, kept, averaged by level and object count.
 
 Mask-IoU and Box-IoU follow the paper (arXiv 2503.16421, section 4): the ground-truth masks of frame 0 are tracked
-through the generated video and compared with the ground truth. The paper tracks with SAM 2; here any tracker serves, by default
-the project's own, and its score on the ground-truth video stands in the table as the ceiling.
+through the generated video and compared with the ground truth. The paper tracks with SAM 2; here any tracker serves, by
+default the project's own, and its score on the ground-truth video stands in the table as the ceiling.
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from magicgen.control.tracks import Bools, BoxLevel, Level, MaskLevel, SparseBoxLevel, boxes_from_masks, level_name
-from magicgen.errors import DatasetError
+from magicgen.errors import DatasetError, MagicGenError
 from magicgen.evaluation.methods import Method, Videos, make_video, uses_level
 from magicgen.evaluation.metrics import background, finite_mean, moved_region, psnr, ssim, tracked_iou, warping_error
 from magicgen.evaluation.samples import Sample
@@ -42,6 +44,9 @@ class Score:
         ssim: of the whole video against the truth.
         warping_error: see :func:`magicgen.evaluation.metrics.warping_error`.
         seconds: what making the video took.
+        fingerprint: of everything that decided it; a kept score counts only where this is still the same.
+
+    A measure that does not apply (no moved region) is NaN, null in the file.
     """
 
     sample: str
@@ -55,6 +60,24 @@ class Score:
     ssim: float
     warping_error: float
     seconds: float
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A sample that a method could not be measured on, and why."""
+
+    sample: str
+    method: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Scores of a run, kept ones included, and what failed."""
+
+    scores: tuple[Score, ...]
+    failures: tuple[Failure, ...] = ()
 
 
 MEASURES = ("mask_iou", "box_iou", "region_psnr", "background_psnr", "ssim", "warping_error", "seconds")
@@ -65,7 +88,9 @@ def paper_levels(frames: int) -> tuple[Level, ...]:
     return MaskLevel(), BoxLevel(), SparseBoxLevel(tuple(sorted({1, frames // 2, frames - 1})))
 
 
-def score_video(sample: Sample, method: str, level: str, video: UInt8, seconds: float, track: Tracker) -> Score:
+def score_video(
+    sample: Sample, method: str, level: str, video: UInt8, seconds: float, track: Tracker, fingerprint: str = ""
+) -> Score:
     """Measure one video.
 
     Raises:
@@ -89,6 +114,7 @@ def score_video(sample: Sample, method: str, level: str, video: UInt8, seconds: 
         ssim=ssim(video, sample.video),
         warping_error=warping_error(video),
         seconds=seconds,
+        fingerprint=fingerprint,
     )
 
 
@@ -99,64 +125,88 @@ def run_bench(
     out: Path,
     *,
     track: Tracker,
+    fingerprints: Mapping[str, str] = MappingProxyType({}),
     keep: Keep | None = None,
     report: Report = silent,
     share: tuple[int, int] = (0, 1),
-) -> list[Score]:
-    """Score every method on every sample; what ``out/scores.jsonl`` holds already is not made again.
+) -> Outcome:
+    """Score every method on every sample; what ``out/scores*.jsonl`` holds already is not made again.
 
     Args:
         samples, count: the set and its size.
         methods: with different names.
         out: folder of the scores, made where it is missing.
         track: masks of frame 0 -> masks of all frames.
+        fingerprints: by method, of everything that decides its scores; kept scores of another one are passed over.
         keep: called with every video that was made.
         report: progress.
         share: (rank, world): this process takes every world-th sample, from ``rank`` on, and its own score file.
 
+    Returns:
+        All scores in ``out`` with these fingerprints, those of other processes included, and this process's failures.
+
     Raises:
-        DatasetError: a finished video is missing, or the scores in ``out`` cannot be read.
+        DatasetError: a sample cannot be read, or the scores in ``out`` cannot.
     """
     rank, world = share
     out.mkdir(parents=True, exist_ok=True)
-    path = out / (SCORES_NAME if world == 1 else f"scores.{rank}.jsonl")
-    done = {(score.sample, score.method, score.level): score for score in read_scores(out)}
-    with path.open("a", encoding="utf-8") as file:
+    done = {_key(score) for score in read_scores(out, fingerprints)}
+    failures: list[Failure] = []
+    with (out / (SCORES_NAME if world == 1 else f"scores.{rank}.jsonl")).open("a", encoding="utf-8") as file:
         for number, sample in enumerate(samples):
             if number % world != rank:
                 continue
-            report(ProgressEvent(f"Measuring {sample.name}", number, count))
+            report(ProgressEvent("Measuring", number, count))
             for method, level, name in _jobs(methods, sample):
                 if (sample.name, method.name, name) in done:
                     continue
-                video, seconds = make_video(method, sample, level)
-                score = score_video(sample, method.name, name, video, seconds, track)
+                try:
+                    video, seconds = make_video(method, sample, level)
+                    fingerprint = fingerprints.get(method.name, "")
+                    score = score_video(sample, method.name, name, video, seconds, track, fingerprint)
+                except MagicGenError as error:
+                    failures.append(Failure(sample.name, method.name, str(error)))
+                    continue
                 if keep is not None:
                     keep(score, video)
-                file.write(json.dumps(asdict(score)) + "\n")
+                file.write(json.dumps(_plain(score), allow_nan=False) + "\n")
                 file.flush()
-                done[score.sample, score.method, score.level] = score
     report(ProgressEvent("Measuring", count, count))
-    return list(done.values())
+    return Outcome(tuple(read_scores(out, fingerprints)), tuple(failures))
 
 
-def read_scores(folder: Path) -> list[Score]:
-    """All scores of a folder; a last line that a kill cut short is left out.
+def read_scores(folder: Path, fingerprints: Mapping[str, str] = MappingProxyType({})) -> list[Score]:
+    """The scores of a folder, the last of each sample, method and level, in the order of samples; a last line that a
+    kill cut short is left out, and so are scores of a method in ``fingerprints`` with another fingerprint.
 
     Raises:
         DatasetError: the file is of another kind.
     """
-    scores = []
+    found: dict[tuple[str, str, str], Score] = {}
     for path in sorted(folder.glob("scores*.jsonl")):
         lines = path.read_text(encoding="utf-8").splitlines()
         for number, line in enumerate(lines, 1):
             try:
-                scores.append(Score(**json.loads(line)))
-            except (TypeError, ValueError) as error:
+                value = json.loads(line)
+                score = Score(**{key: float("nan") if item is None else item for key, item in value.items()})
+            except (TypeError, ValueError, AttributeError) as error:
                 if number == len(lines):
                     continue
                 raise DatasetError(f"{path}, line {number}: not a score ({error}); delete the file.") from None
-    return scores
+            if score.fingerprint == fingerprints.get(score.method, score.fingerprint):
+                found[_key(score)] = score
+    return sorted(found.values(), key=lambda score: score.sample)
+
+
+def _key(score: Score) -> tuple[str, str, str]:
+    return score.sample, score.method, score.level
+
+
+def _plain(score: Score) -> dict[str, Any]:
+    return {
+        key: None if isinstance(value, float) and not np.isfinite(value) else value
+        for key, value in asdict(score).items()
+    }
 
 
 def _jobs(methods: Sequence[Method], sample: Sample) -> Iterable[tuple[Method, Level, str]]:

@@ -27,6 +27,14 @@ class Truth:
 
 
 @dataclass(frozen=True)
+class Reconstruction:
+    """The ground truth through a pipeline's autoencoder: what no model on these latents can surpass in PSNR."""
+
+    pipeline: Any
+    name: str = "autoencoder"
+
+
+@dataclass(frozen=True)
 class Still:
     """The first frame, held."""
 
@@ -64,12 +72,12 @@ class Videos:
     folder: Path
 
 
-Method = Truth | Still | CutAndPaste | MotionDraft | Model | Videos
+Method = Truth | Reconstruction | Still | CutAndPaste | MotionDraft | Model | Videos
 
 
 def uses_level(method: Method) -> bool:
     """Whether a method's video differs between the three levels."""
-    return not isinstance(method, Truth | Still)
+    return not isinstance(method, Truth | Reconstruction | Still)
 
 
 def make_video(method: Method, sample: Sample, level: Level) -> tuple[UInt8, float]:
@@ -88,6 +96,8 @@ def _maker(method: Method) -> Callable[[Sample, Level], UInt8]:
     match method:
         case Truth():
             return lambda sample, level: sample.video
+        case Reconstruction(pipeline):
+            return lambda sample, level: _through_autoencoder(pipeline, sample.video)
         case Still():
             return lambda sample, level: np.repeat(sample.video[:1], len(sample.video), axis=0)
         case CutAndPaste():
@@ -112,12 +122,22 @@ def _generate(model: Model, sample: Sample, level: Level) -> UInt8:
     return np.asarray(result.frames[0])
 
 
+def _through_autoencoder(pipeline: Any, video: UInt8) -> UInt8:
+    import torch
+
+    with torch.no_grad():
+        latents = pipeline.encode(video, torch.Generator("cpu").manual_seed(0), 1, pipeline._execution_device)
+        return np.asarray(pipeline.decode(latents, "uint8")[0])
+
+
 def _finished(folder: Path, sample: Sample, level: Level) -> UInt8:
     places = [folder / level_name(level) / f"{sample.name}.mp4", folder / f"{sample.name}.mp4"]
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         raise DatasetError(f"{folder} has no video of the sample '{sample.name}'; expected {places[1]}.")
     frames = read_video(path).frames
+    if len(frames) < 2 <= len(sample.video):
+        raise DatasetError(f"{path} holds one frame; its ground truth has {len(sample.video)}.")
     # A method that makes another number of frames is sampled uniformly, as MagicBench does.
     chosen = np.round(np.linspace(0, len(frames) - 1, len(sample.video))).astype(int)
     return resize(frames[chosen], *sample.video.shape[1:3])

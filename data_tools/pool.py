@@ -105,7 +105,7 @@ class Pool:
     def _listen(self, done: Callback) -> None:
         now = time.monotonic()
         limit = self._settings.time_limit_s
-        left = [worker.since + limit - now for worker in self._workers if worker.task is not None or not worker.ready]
+        left = [worker.since + limit - now for worker in self._workers if worker.task is not None]
         heard = wait([worker.pipe for worker in self._workers], timeout=max(0.0, min([*left, 60.0])))
         for worker in [worker for worker in self._workers if worker.pipe in heard]:
             self._hear(worker, done)

@@ -17,7 +17,14 @@ import pytest
 pytest.importorskip("pyarrow")
 pytest.importorskip("scenedetect")
 
-from data_tools.annotators.grounded import Detection, GroundedAnnotator, GroundingDino, Sam2Tracker, box_iou
+from data_tools.annotators.grounded import (
+    Detection,
+    GroundedAnnotator,
+    GroundingDino,
+    Sam2Tracker,
+    box_iou,
+    nearest_phrase,
+)
 from data_tools.build import BuildRequest, build
 from data_tools.inline import InlineEngine
 from data_tools.pool import Pool, PoolSettings
@@ -203,6 +210,45 @@ def test_missing_models_are_named(tmp_path: Path, kind: type, field: str) -> Non
     settings = GroundedAnnotation(kind="grounded", **{field: str(tmp_path)})  # type: ignore[arg-type]
     with pytest.raises(WeightsError, match=f"annotation.{field}"):
         kind(settings)
+
+
+def test_answers_of_the_detector_are_the_phrases_asked_for() -> None:
+    phrases = ["brown dog", "dog", "red ball"]
+    assert nearest_phrase("brown dog", phrases) == "brown dog"
+    assert nearest_phrase("dog.", phrases) == "dog"
+    assert nearest_phrase("ball [SEP]", phrases) == "red ball"
+
+
+@pytest.mark.slow
+def test_grounding_dino_runs_with_random_weights(tmp_path: Path) -> None:
+    t = pytest.importorskip("transformers")
+    import torch
+
+    torch.manual_seed(0)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "?", "red", "square", "dog"]
+    tiny = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    sides = {f"{side}_{name}": value for side in ("encoder", "decoder") for name, value in (
+        ("layers", 2), ("attention_heads", 2), ("ffn_dim", 32),
+    )}  # fmt: skip
+    config = t.GroundingDinoConfig(
+        backbone_config=t.SwinConfig(
+            embed_dim=12, depths=[1] * 4, num_heads=[1, 2, 3, 4], out_features=["stage2", "stage3", "stage4"]
+        ),
+        text_config=t.BertConfig(vocab_size=len(words), **tiny),
+        d_model=32,
+        num_queries=10,
+        **sides,
+    )
+    t.GroundingDinoForObjectDetection(config).save_pretrained(tmp_path)
+    tokenizer = t.BertTokenizerFast(vocab={word: number for number, word in enumerate(words)})
+    images = t.GroundingDinoImageProcessor(size={"shortest_edge": 96, "longest_edge": 160})
+    t.GroundingDinoProcessor(images, tokenizer).save_pretrained(tmp_path)
+    settings = GroundedAnnotation(kind="grounded", detector=str(tmp_path), box_threshold=0.0)
+    frame = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    found = GroundingDino(settings).detect(frame, ["Red square", "dog"])
+    assert len(found) == 10
+    assert {one.phrase for one in found} <= {"Red square", "dog"}
+    assert all(-64 < value < 128 for one in found for value in one.box)
 
 
 @pytest.mark.slow

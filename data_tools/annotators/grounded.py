@@ -124,9 +124,16 @@ class GroundingDino:
             target_sizes=[frame.shape[:2]],
         )[0]
         return [
-            Detection(_as_box(box.tolist()), str(label) or phrases[0], float(score))
+            Detection(_as_box(box.tolist()), nearest_phrase(str(label), phrases), float(score))
             for box, label, score in zip(result["boxes"], result["text_labels"], result["scores"], strict=True)
         ]
+
+
+def nearest_phrase(label: str, phrases: Sequence[str]) -> str:
+    """The phrase that shares most words with a label: the detector answers with the words that it recognised, which may
+    be half a phrase or parts of two."""
+    words = set(label.replace(".", " ").lower().split())
+    return max(phrases, key=lambda phrase: len(words & set(phrase.lower().split())) / (1 + len(phrase.split())))
 
 
 class Sam2Tracker:

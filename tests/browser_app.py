@@ -15,7 +15,7 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
-PATIENCE_MS = 120_000
+PATIENCE_MS = 90_000
 
 
 @dataclass

@@ -12,6 +12,7 @@ Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets othe
 Port = Annotated[int | None, typer.Option(help="Port; by default the first free one from 7860.")]
 Models = Annotated[list[str] | None, typer.Option("--model", help="Preset, folder or Hub id on offer; repeatable.")]
 Plans = Annotated[list[Path] | None, typer.Option("--plan", help="An attention plan on offer; repeatable.")]
+Adapter = Annotated[str, typer.Option(help="Reflection adapter: reflection_tiny or a folder.")]
 Auth = Annotated[str | None, typer.Option(help="NAME:PASSWORD that visitors must give.", envvar="MAGICGEN_AUTH")]
 Mcp = Annotated[bool, typer.Option("--mcp", help="Serve the endpoints as MCP tools too.")]
 
@@ -21,6 +22,7 @@ def app(
     port: Port = None,
     model: Models = None,
     plan: Plans = None,
+    adapter: Adapter = "reflection_tiny",
     auth: Auth = None,
     mcp: Mcp = False,
 ) -> None:
@@ -36,6 +38,7 @@ def app(
             port=port,
             models=tuple(model or ("tiny",)),
             plans=tuple(plan or ()),
+            adapter=adapter,
             auth=(name, password) if auth is not None else None,
             mcp=mcp,
         )

@@ -1,7 +1,7 @@
 """What the Animate tab does, without its looks: from a drawing to a checked run, a preview, a video, a history."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,20 +21,29 @@ from magicgen.control.rle import encode_rle
 from magicgen.control.tracks import Bools, boxes_from_masks
 from magicgen.control.trajectory import MaskMotion, Trajectory, parse_trajectory, trajectory_to_json
 from magicgen.errors import ConfigError, MediaError, TrajectoryError
-from magicgen.jobs.animate import AnimateSettings, Prepared, Result, foresee, load_key, prepare, run, write_overlay
+from magicgen.evaluation.adherence import Adherence, measure_adherence
+from magicgen.jobs.animate import (
+    AnimateSettings,
+    Prepared,
+    Result,
+    foresee,
+    load,
+    load_key,
+    prepare,
+    run,
+    write_overlay,
+)
 from magicgen.jobs.inputs import read_document
 from magicgen.jobs.sidecar import read_sidecar
 from magicgen.media import read_video, write_image, write_json, write_video
 from magicgen.progress import CancelToken, ProgressEvent, Report, duration
+from magicgen.ui.outlines import Outline
 from magicgen.ui.photos import Photo, shrunk, take_photo
 from magicgen.ui.shelf import Shelf
 from magicgen.ui.visitors import Made, Visitor
 from magicgen.ui.work import Done, watch
 
 UInt8 = npt.NDArray[np.uint8]
-
-# (picture (H, W, 3), box, clicks as (x, y, belongs to the object)) -> mask (H, W)
-Outline = Callable[[UInt8, Box, list[tuple[float, float, bool]]], Bools]
 
 # A few masks need some hundred kilobytes, a long clip with a mask in every frame some megabytes.
 MAX_DRAWING_BYTES = 32 * 1024**2
@@ -74,9 +83,10 @@ class AnimateDesk:
         """An outline: ``{"id", "box", "clicks"}`` -> ``{"id", "mask", "box"}`` or ``{"id", "error"}``."""
         identity = wanted.get("id")
         try:
-            box = Box(*(float(value) for value in wanted["box"])).clipped()
+            given = wanted.get("box")
+            box = None if given is None else Box(*(float(value) for value in given)).clipped()
             clicks = [(float(c["x"]), float(c["y"]), bool(c["keep"])) for c in wanted.get("clicks", [])][:100]
-            if visitor.photo is None or self._outline is None or box is None:
+            if visitor.photo is None or self._outline is None or (box is None and not clicks):
                 return {"id": identity, "error": "There is no photo under this box."}
             mask = self._outline(visitor.photo.shown, box, clicks)
         except (KeyError, TypeError, ValueError) as error:
@@ -183,7 +193,7 @@ class AnimateDesk:
 
         def work(report: Report) -> Made:
             report(ProgressEvent("Loading the model", 0, None))
-            pipeline, load_s = self.shelf.get(prepared)
+            pipeline, load_s = self.shelf.get("animate", load_key(prepared), lambda: load(prepared))
             result = run(prepared, pipeline, load_s=load_s, report=report, cancel=token, previews=True)
             self._spent[self._kind(prepared)] = result.timings["generate_s"]
             frames = read_video(result.video).frames[:, : prepared.shape.height, : prepared.shape.width]
@@ -245,12 +255,18 @@ def _made(prepared: Prepared, result: Result, seen: Path, frames: UInt8) -> Made
     facts = [
         f"{shape.frames} frames of {shape.width} x {shape.height}, level {settings.level}, seed {settings.seed}, "
         f"{settings.steps} steps; {duration(result.timings['generate_s'])} to generate.",
-        *(f"{name}: {value}" for name, value in result.measured.items()),
+        followed(measure_adherence(frames, prepared.inputs.tracks, prepared.inputs.level)),
     ]
     caption = f"seed {settings.seed}, {settings.level}"
     return Made(result.video, result.overlay, seen, result.sidecar, poster, caption, tuple(facts))
 
 
-def find_outline() -> Outline | None:
-    """The segmenter that clicks and boxes ask, or None where there is none."""
-    return None
+def followed(adherence: Adherence) -> str:
+    """The measure in words."""
+    overlap = adherence.box_iou
+    last = [value for value in adherence.last_box_iou if np.isfinite(value)]
+    words = [f"Follows the boxes: {100 * overlap:.0f} % overlap"] if np.isfinite(overlap) else []
+    words += [f"{100 * sum(last) / len(last):.0f} % in the last box"] if last else []
+    if np.isfinite(adherence.background_psnr):
+        words.append(f"background {adherence.background_psnr:.1f} dB from the photo")
+    return f"{', '.join(words)} (measured with the {adherence.tracker})." if words else ""

@@ -1,6 +1,5 @@
 """What the parts of the Animate tab call. Every handler finds its visitor by gradio's session."""
 
-import html
 import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,12 +9,12 @@ import gradio as gr
 
 from magicgen.control.camera import CameraMove, Pan, Rotate, Zoom
 from magicgen.errors import MagicGenError
-from magicgen.progress import Cancelled, CancelToken, ProgressEvent, duration
+from magicgen.progress import Cancelled, CancelToken, ProgressEvent
 from magicgen.ui.animate_desk import AnimateDesk
 from magicgen.ui.examples import Example
 from magicgen.ui.form import Form
 from magicgen.ui.photos import Photo, inside, take_photo
-from magicgen.ui.told import in_words, told
+from magicgen.ui.told import in_words, note, progress_bar, told, where
 from magicgen.ui.visitors import Made, Visitor, Visitors
 from magicgen.ui.work import Done
 
@@ -136,7 +135,7 @@ class AnimateHandlers:
                     live = gr.skip() if event.preview is None else gr.update(value=event.preview, visible=True)
                     yield progress_bar(event), live, *kept
         except Cancelled:
-            yield note(f"Stopped: {_where(last)}."), gr.update(visible=False), *kept
+            yield note(f"Stopped: {where(last)}."), gr.update(visible=False), *kept
         except MagicGenError as error:
             yield note(in_words(error), kind="wrong"), gr.update(visible=False), *kept
         finally:
@@ -180,24 +179,6 @@ class AnimateHandlers:
         video, facts, files, toggle = _shown(made)
         history = [(str(each.poster), each.caption) for each in visitor.history]
         return note("Done."), gr.update(visible=False), video, facts, files, history, toggle
-
-
-def note(*lines: str, kind: str = "note") -> str:
-    """A few lines of plain text for the page."""
-    return "".join(f'<p class="mg-{kind}">{html.escape(line)}</p>' for line in lines if line)
-
-
-def progress_bar(event: ProgressEvent) -> str:
-    """Stage, step and time left."""
-    bar = "<progress></progress>"
-    if event.total:
-        bar = f'<progress value="{event.step}" max="{event.total}"></progress>'
-    left = "" if event.eta_s is None or event.step == event.total else f", {duration(event.eta_s)} left"
-    return f'<label class="mg-progress">{html.escape(_where(event) + left)}{bar}</label>'
-
-
-def _where(event: ProgressEvent) -> str:
-    return event.stage + (f", step {event.step} of {event.total}" if event.total else "")
 
 
 def _on_canvas(photo: Photo, drawing: dict[str, Any] | None) -> Any:

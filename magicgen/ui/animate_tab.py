@@ -2,24 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
 from magicgen.jobs.animate import AnimateSettings
 from magicgen.ui.animate_desk import AnimateDesk
-from magicgen.ui.animate_handlers import AnimateHandlers, note
+from magicgen.ui.animate_handlers import AnimateHandlers
 from magicgen.ui.canvas import make_canvas
 from magicgen.ui.examples import Example
 from magicgen.ui.form import Choices, Form, make_form
+from magicgen.ui.told import note
 from magicgen.ui.visitors import Visitors
+from magicgen.ui.wiring import AT_ONCE, MODEL_QUEUE, PICTURES, QUIET, SURE
 
-PICTURES = [".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"]
-MODEL_QUEUE = "model"
 # Settings that change what the preview shows or costs.
 PREVIEWED = ("level", "frames", "height", "width", "steps", "guidance", "fps", "model", "attention")
-QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-AT_ONCE: dict[str, Any] = {**QUIET, "queue": False}
 
 
 class AnimateTab:
@@ -128,7 +125,7 @@ class AnimateTab:
         canvas.outline(on.find_object, None, canvas, **QUIET, concurrency_limit=2)
         self._import.upload(on.import_file, self._import, [canvas, frames], **QUIET)
         self._reuse.upload(on.restore, self._reuse, [canvas, self._lock, *self._form.components], **QUIET)
-        frames.input(lambda count: gr.update(frames=int(count)), frames, canvas, **AT_ONCE)
+        frames.input(lambda count: gr.update(frames=int(count)), frames, canvas, **SURE)
         self._camera.click(on.move_camera, [canvas, frames, *self._moves], canvas, **QUIET)
         if self._examples:
             self._gallery.select(on.show_example, None, [canvas, frames, self._form.parts["level"]], **QUIET)
@@ -158,7 +155,7 @@ class AnimateTab:
             show_progress="full",
             show_progress_on=self._progress,
         )
-        running.then(lambda: (gr.update(interactive=True), gr.update(interactive=False)), None, buttons, **AT_ONCE)
-        self._stop.click(on.stop, None, self._progress, **AT_ONCE)
+        running.then(lambda: (gr.update(interactive=True), gr.update(interactive=False)), None, buttons, **SURE)
+        self._stop.click(on.stop, None, self._progress, **SURE)
         self._toggle.input(on.toggle, self._toggle, self._video, **AT_ONCE)
         self._history.select(on.open, None, [*results[:3], self._toggle], **AT_ONCE)

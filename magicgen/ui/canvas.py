@@ -14,6 +14,16 @@ TOOLS: dict[Mode, tuple[str, ...]] = {
     "animate": ("plus", "minus", "box", "move", "path", "brush", "eraser", "hand"),
     "guide": ("plus", "minus", "box", "brush", "eraser", "hand"),
 }
+LABELS: dict[Mode, dict[str, str]] = {
+    "animate": {},
+    "guide": {
+        "plus": "+ Reflection",
+        "minus": "\u2212 Scene",
+        "box": "\u25ad Reflection",
+        "brush": "\u25cf Reflection",
+        "eraser": "\u25cb Scene",
+    },
+}
 PALETTE_SIZE = 21
 
 
@@ -35,6 +45,7 @@ def make_canvas(mode: Mode, *, frames: int = 17, fps: float = 8.0, segments: boo
     properties: dict[str, Any] = {
         "mode": mode,
         "tools": list(TOOLS[mode]),
+        "labels": LABELS[mode],
         "palette": palette(),
         "picture": None,
         "answer": None,

@@ -12,16 +12,20 @@ import gradio as gr
 import numpy as np
 
 from magicgen.control.tracks import BoxLevel, Tracks
-from magicgen.errors import ConfigError
-from magicgen.jobs.animate import AnimateSettings, Prepared, prepare_again
+from magicgen.errors import ConfigError, WeightsError
+from magicgen.jobs.animate import AnimateSettings, load, load_key, prepare_again
+from magicgen.jobs.dereflect import ADAPTER, DereflectSettings, adapter_folder
 from magicgen.jobs.inputs import ClipInputs
-from magicgen.ui.animate_desk import AnimateDesk, find_outline
-from magicgen.ui.animate_tab import MODEL_QUEUE, AnimateTab
+from magicgen.ui.animate_desk import AnimateDesk
+from magicgen.ui.animate_tab import AnimateTab
 from magicgen.ui.api import AnimateApi
 from magicgen.ui.examples import find_examples
 from magicgen.ui.form import Choices
+from magicgen.ui.outlines import shared_outline
+from magicgen.ui.reflection_tab import ReflectionTab
 from magicgen.ui.shelf import Shelf
 from magicgen.ui.visitors import Visitors
+from magicgen.ui.wiring import MODEL_QUEUE
 from magicgen.weights import resolve_model
 from magicgen.weights.facts import model_facts
 
@@ -40,6 +44,7 @@ class AppOptions:
         host, port: where to listen; port None takes the first free one from 7860.
         models: presets, folders or Hub ids on offer; the first is the default.
         plans: files of attention plans on offer.
+        adapter: the reflection adapter, by name or folder; its tab is shown where it is installed.
         auth: (name, password) that visitors must give, or None.
         mcp: serve the documented endpoints as MCP tools too.
         examples: a folder of photos with trajectories.
@@ -49,6 +54,7 @@ class AppOptions:
     port: int | None = None
     models: tuple[str, ...] = ("tiny",)
     plans: tuple[Path, ...] = ()
+    adapter: str = ADAPTER
     auth: tuple[str, str] | None = None
     mcp: bool = False
     examples: Path = EXAMPLES
@@ -72,7 +78,7 @@ class App:
             self.visitors = Visitors(self._folder / "visitors")
             self.page = self._build(options)
             self.url = self._launch(options)
-            self.loading = self.shelf.warm(self._first_run(options.models[0]))
+            self.loading = self._load_first(options.models[0])
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
@@ -91,9 +97,15 @@ class App:
         facts = model_facts(resolve_model(options.models[0]))
         choices = Choices(options.models, tuple((path.stem, str(path)) for path in options.plans), _devices())
         defaults = AnimateSettings(model=options.models[0], frames=facts.frames)
-        desk = AnimateDesk(self.shelf, find_outline())
+        outline = shared_outline()
+        desk = AnimateDesk(self.shelf, outline)
         uploads = self._folder / "uploads"
-        tabs = [AnimateTab(desk, self.visitors, uploads, find_examples(options.examples), choices, defaults)]
+        tabs: list[AnimateTab | ReflectionTab] = [
+            AnimateTab(desk, self.visitors, uploads, find_examples(options.examples), choices, defaults)
+        ]
+        removal = DereflectSettings(adapter=options.adapter)
+        if _installed(removal):
+            tabs.append(ReflectionTab(self.shelf, self.visitors, uploads, outline, removal))
         with gr.Blocks(title="magicgen", analytics_enabled=False, delete_cache=CACHE_S) as page:
             gr.Markdown("# magicgen\nDraw on a photo, see what the model will be told, make the video.")
             with gr.Tabs():
@@ -127,13 +139,25 @@ class App:
             raise ConfigError(f"The app cannot listen on {options.host}:{options.port or ''} ({error}).") from None
         return url
 
-    def _first_run(self, model: str) -> Prepared:
-        """A run that needs nobody's photo, to say which model to load first."""
+    def _load_first(self, model: str) -> threading.Thread:
+        """Load the model that the first visitor will want, by a run that needs nobody's photo."""
         facts = model_facts(resolve_model(model))
         mask = np.ones((1, facts.height, facts.width), np.bool_)
         boxes = np.tile(np.array([0, 0, 1, 1], np.float32), (1, facts.frames, 1))
         inputs = ClipInputs(np.zeros((*mask.shape[1:], 3), np.uint8), Tracks(("all",), mask, boxes), BoxLevel())
-        return prepare_again(inputs, AnimateSettings(model=model), self._folder / "first.mp4")
+        prepared = prepare_again(inputs, AnimateSettings(model=model), self._folder / "first.mp4")
+        return self.shelf.warm("animate", load_key(prepared), lambda: load(prepared))
+
+
+def _installed(settings: DereflectSettings) -> bool:
+    """Whether reflections can be removed here; an adapter that was asked for by name must be there."""
+    try:
+        adapter_folder(settings.adapter)
+    except WeightsError:
+        if settings.adapter != ADAPTER:
+            raise
+        return False
+    return True
 
 
 def _theme() -> gr.themes.Base:

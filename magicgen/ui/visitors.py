@@ -27,10 +27,11 @@ class Made:
 
 @dataclass
 class Visitor:
-    """One browser tab, or one API client."""
+    """One browser tab, or one API client: the photo to animate, the photo with a reflection, jobs, results."""
 
     folder: Path
     photo: Photo | None = None
+    mirror: Photo | None = None
     waiting: Prepared | None = None
     token: CancelToken | None = None
     history: list[Made] = field(default_factory=list)

@@ -56,6 +56,7 @@ function nudge(object, dx, dy, resize) {
   const [x0, y0, x1, y1] = boxAt(object, state.frame);
   const box = resize ? [x0, y0, x1 + dx, y1 + dy] : [x0 + dx, y0 + dy, x1 + dx, y1 + dy];
   setKey(object, state.frame, ordered(snappedBox(box)));
+  if (state.frame === 0) object.boxed = true;
   commit();
   if (state.frame === 0) later(() => segment(object));
 }

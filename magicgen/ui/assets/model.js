@@ -29,7 +29,7 @@ function freshName() {
 function addObject(box) {
   const object = {
     id: ++serial, name: freshName(), keys: [{ frame: 0, box, angle: 0 }], interpolation: 'smooth', mask: null,
-    masks: null, clicks: [],
+    masks: null, clicks: [], boxed: false,
   };
   state.objects.push(object);
   state.selected = object.id;
@@ -91,7 +91,7 @@ function fromTrajectory(document) {
   state.objects = (document.objects || []).map((item) => ({
     id: ++serial, name: item.name, mask: item.mask && item.mask.size ? item.mask : null, masks: item.masks || null,
     keys: (item.keyframes || []).map(({ frame, box, angle }) => ({ frame, box, angle: angle || 0 })),
-    interpolation: item.interpolation || 'linear', clicks: [],
+    interpolation: item.interpolation || 'linear', clicks: [], boxed: true,
   }));
   state.selected = state.objects.length ? state.objects[0].id : null;
   state.frame = 0;

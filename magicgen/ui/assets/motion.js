@@ -50,6 +50,7 @@ function slopeAt(frames, values, knot, axis) {
 
 // Corner points of a hand-drawn line (Douglas and Peucker 1973): at most `most` of them.
 function simplified(points, most) {
+  if (points.length < 3) return points;
   const kept = [0, points.length - 1];
   while (kept.length < most) {
     let worst = 0.004, place = -1;

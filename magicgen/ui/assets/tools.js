@@ -108,6 +108,7 @@ function startMove(event) {
     },
     end() {
       if (!moved) return;
+      if (frame === 0) hit.object.boxed = true;
       commit();
       if (frame === 0) segment(hit.object);
     },
@@ -141,6 +142,7 @@ function finishBox(box) {
   const inside = [Math.max(0, box[0]), Math.max(0, box[1]), Math.min(1, box[2]), Math.min(1, box[3])];
   if (inside[0] >= inside[2] || inside[1] >= inside[3]) return say('The box lies outside of the picture; draw it over the object.');
   const object = addObject(box);
+  object.boxed = true;
   commit();
   say(`${object.name} added. Draw its way with the path tool, or move its box in another frame.`);
   segment(object);
@@ -285,7 +287,7 @@ function fitBox(object, box) {
 function segment(object) {
   if (!props.segments) return;
   say('Looking for the outline ...');
-  trigger('outline', { id: object.id, box: object.keys[0].box, clicks: object.clicks });
+  trigger('outline', { id: object.id, box: object.boxed ? object.keys[0].box : null, clicks: object.clicks });
 }
 
 function receiveAnswer(answer) {
@@ -294,7 +296,7 @@ function receiveAnswer(answer) {
   if (!object) return;
   if (answer.error) return say(answer.error);
   object.mask = answer.mask;
-  if (object.clicks.length) fitBox(object, answer.box);
+  if (!object.boxed) fitBox(object, answer.box);
   commit(true);
   say(`${object.name}: outline found. Correct it with plus and minus clicks or the brush.`);
 }

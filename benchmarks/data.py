@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--only", action="append", help="names of clips; by default all")
     add("--kills", type=int, default=20, help="moments at which the build is killed")
     add("--videos", type=int, default=12, help="videos of the build that is killed")
+    add("--longest-wait", type=float, default=6.0, help="seconds after which a build is killed at the latest")
     add("--ray-clips", type=int, default=1000)
     add("--seed", type=int, default=0)
     add("--scratch", type=Path, default=None, help="folder for temporary datasets")
@@ -295,12 +296,14 @@ def measure_resume(options: argparse.Namespace, scratch: Path) -> dict[str, Any]
     whole = build(BuildRequest([inputs], scratch / "whole", settings), local_engine(settings, scratch / "whole"))
     rng = random.Random(options.seed)
     out, rounds = scratch / "killed", 0
+    done_before: list[int] = []
     command = [sys.executable, "-m", "data_tools.cli", "build", str(inputs), "--out", str(out), "--workers", "2"]
     command += ["--set", "build.annotation.kind=given", "--set", "build.clips.min_frames=9"]
     for _ in range(options.kills):
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=ROOT)
-        time.sleep(rng.uniform(0.3, 6.0))
+        time.sleep(rng.uniform(0.3, options.longest_wait))
         rounds += process.poll() is None
+        done_before.append(len(list((out / "state" / "rows").glob("*/*.parquet"))))
         process.kill()
         process.wait()
     finished = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
@@ -309,6 +312,7 @@ def measure_resume(options: argparse.Namespace, scratch: Path) -> dict[str, Any]
         "videos": options.videos,
         "kills": options.kills,
         "killed_while_working": rounds,
+        "clips_done_at_each_kill": done_before,
         "exit": finished.returncode,
         "clips": found.clips,
         "faults": len(found.faults),

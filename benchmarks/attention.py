@@ -13,19 +13,16 @@ transformer of that size with random weights, one forward, at the published mean
 
 import argparse
 import json
-import os
-import platform
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.machine import circumstances
 from magicgen.attention.bench import (
     as_json,
     bench_kernels,
@@ -78,9 +75,13 @@ SHAPES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(given)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    described = {**circumstances("attention", given), "device": options.device, "clock": options.clock}
     try:
-        result = _measure(options)
+        result = {**described, "seed": options.seed, **_measure(options)}
     except MagicGenError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -100,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--frames", type=int, default=49)
     add("--height", type=int, default=256)
     add("--width", type=int, default=384)
-    add("--steps", type=int, default=None, help="denoising steps; by default the model's own")
+    add("--steps", type=int, nargs="+", default=None, help="denoising steps, one or more; by default the model's own")
     add("--image", type=Path, default=None, help="photo of the end-to-end run; by default a held-out synthetic scene")
     add("--trajectory", type=Path, default=None, help="its trajectory, resampled to --frames")
     add("--tokens", default="13x16x24,21x16x24", help="grids of the kernel tables, FRAMESxHEIGHTxWIDTH tokens")
@@ -125,16 +126,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
-    if options.threads:
-        torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     if options.shapes:
         return _measure_shapes(options)
-    result = _facts(options)
+    result: dict[str, Any] = {}
     if options.what in ("all", "kernels"):
         result["kernels"] = _measure_kernels(options)
     if options.what in ("all", "run"):
-        result["run"] = _measure_run(options)
+        result["run"] = _measure_runs(options)
     return result
 
 
@@ -156,7 +155,8 @@ def _measure_grid(grid: TokenGrid, options: argparse.Namespace) -> dict[str, Any
     return {**facts, "rows": as_json(rows), "overhead": overhead}
 
 
-def _measure_run(options: argparse.Namespace) -> dict[str, Any]:
+def _measure_runs(options: argparse.Namespace) -> dict[str, Any]:
+    """Whole generations, dense and by the plan, for every number of steps that was asked for."""
     from magicgen.jobs.attention import settle_attention
     from magicgen.jobs.calibration import calibration_clip, generation, plan_models
     from magicgen.jobs.inputs import ClipShape
@@ -168,29 +168,32 @@ def _measure_run(options: argparse.Namespace) -> dict[str, Any]:
     facts, shape = model_facts(source), ClipShape(options.frames, options.height, options.width)
     clip = calibration_clip(shape, options.image, options.trajectory)
     attention = settle_attention(options.plan, source, facts, shape, options.device)
-    print(attention.reason, file=sys.stderr)
+    print(f"{clip.name}: {attention.reason}", file=sys.stderr)
     described = {"choice": attention.reason, "clip": clip.name, "size": [shape.frames, shape.height, shape.width]}
     if attention.plan is None:
         return described
     pipeline = load_pipeline(source, clip.level, LoadOptions(device=options.device))
     autocast = {None: None, "float32": False, "bfloat16": True}[options.dtype]
-    run = generation(pipeline, clip, steps=options.steps, seed=options.seed, autocast=autocast)
-    row = bench_run(
-        plan_models(pipeline),
-        run,
-        attention.plan,
-        pairs=options.pairs,
-        kernel=options.kernel,
-        clock=CLOCKS[options.clock],
-    )
-    print(run_table(row), file=sys.stderr)
-    return {**described, "steps": options.steps or facts.steps, **asdict(row)}
+    rows = []
+    for steps in options.steps or [facts.steps]:
+        run = generation(pipeline, clip, steps=steps, seed=options.seed, autocast=autocast)
+        row = bench_run(
+            plan_models(pipeline),
+            run,
+            attention.plan,
+            pairs=options.pairs,
+            kernel=options.kernel,
+            clock=CLOCKS[options.clock],
+        )
+        print(f"{steps} steps, {run_table(row)}", file=sys.stderr)
+        rows.append({"steps": steps, **asdict(row)})
+    return {**described, "rows": rows}
 
 
 def _measure_shapes(options: argparse.Namespace) -> dict[str, Any]:
     shape = SHAPES[options.shapes]
     grid = shape.grid
-    described = {**_facts(options), "shapes": options.shapes, "grid": asdict(grid), "tokens": grid.total}
+    described: dict[str, Any] = {"shapes": options.shapes, "grid": asdict(grid), "tokens": grid.total}
     if options.dry_run:
         return {**described, "dry_run": _dry_run(shape, options)}
     device = torch.device(options.device)
@@ -330,50 +333,6 @@ def _grid(numbers: str, text: int) -> TokenGrid:
 
 def _dtype(options: argparse.Namespace, default: str) -> torch.dtype:
     return getattr(torch, options.dtype or default)
-
-
-def _facts(options: argparse.Namespace) -> dict[str, Any]:
-    import diffusers
-
-    device = torch.device(options.device)
-    on_gpu = device.type == "cuda" and torch.cuda.is_available()
-    return {
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python -m benchmarks.attention", *_given(options)]),
-        "commit": _commit(),
-        "machine": torch.cuda.get_device_name(device) if on_gpu else _cpu_name(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "load_before": os.getloadavg()[0],
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "diffusers": diffusers.__version__,
-        },
-        "clock": options.clock,
-        "seed": options.seed,
-    }
-
-
-def _given(options: argparse.Namespace) -> list[str]:
-    defaults = vars(_parser().parse_args([]))
-    changed = {key: value for key, value in vars(options).items() if value != defaults[key] and key != "out"}
-    return [f"--{key.replace('_', '-')}" + ("" if value is True else f" {value}") for key, value in changed.items()]
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _commit() -> str:
-    done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=Path(__file__).parent
-    )
-    return done.stdout.strip() or "unknown"
 
 
 def _write(result: dict[str, Any], options: argparse.Namespace) -> Path:

@@ -61,7 +61,7 @@ def measure_adherence(
     found = boxes_from_masks(track(video, tracks.first_masks))
     asked = tracks.at_level(level).boxes
     scores = box_iou(found, asked)
-    known = np.isfinite(asked).all(axis=-1)
+    known = np.asarray(np.isfinite(asked).all(axis=-1))
     known[:, 0] = False
     last = [scores[k, np.flatnonzero(known[k])[-1]] if known[k].any() else float("nan") for k in range(len(asked))]
     held = np.broadcast_to(video[0] if photo is None else photo, video.shape)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -152,8 +152,10 @@ def run_bench(
     out.mkdir(parents=True, exist_ok=True)
     done = {_key(score) for score in read_scores(out, fingerprints)}
     failures: list[Failure] = []
-    with (out / (SCORES_NAME if world == 1 else f"scores.{rank}.jsonl")).open("a", encoding="utf-8") as file:
+    names: set[str] = set()
+    with _opened(out / (SCORES_NAME if world == 1 else f"scores.{rank}.jsonl")) as file:
         for number, sample in enumerate(samples):
+            names.add(sample.name)
             if number % world != rank:
                 continue
             report(ProgressEvent("Measuring", number, count))
@@ -172,7 +174,17 @@ def run_bench(
                 file.write(json.dumps(_plain(score), allow_nan=False) + "\n")
                 file.flush()
     report(ProgressEvent("Measuring", count, count))
-    return Outcome(tuple(read_scores(out, fingerprints)), tuple(failures))
+    scores = [score for score in read_scores(out, fingerprints) if score.sample in names]
+    return Outcome(tuple(scores), tuple(failures))
+
+
+def _opened(path: Path) -> TextIO:
+    """The score file, to be appended to; a last line that a kill cut short is removed."""
+    if path.is_file():
+        data = path.read_bytes()
+        if not data.endswith(b"\n"):
+            path.write_bytes(data[: data.rfind(b"\n") + 1])
+    return path.open("a", encoding="utf-8")
 
 
 def read_scores(folder: Path, fingerprints: Mapping[str, str] = MappingProxyType({})) -> list[Score]:
@@ -187,7 +199,7 @@ def read_scores(folder: Path, fingerprints: Mapping[str, str] = MappingProxyType
         lines = path.read_text(encoding="utf-8").splitlines()
         for number, line in enumerate(lines, 1):
             try:
-                value = json.loads(line)
+                value: dict[str, Any] = json.loads(line)
                 score = Score(**{key: float("nan") if item is None else item for key, item in value.items()})
             except (TypeError, ValueError, AttributeError) as error:
                 if number == len(lines):

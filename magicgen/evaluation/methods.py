@@ -57,10 +57,16 @@ class MotionDraft:
 
 @dataclass(frozen=True)
 class Model:
-    """A pipeline at its default steps and guidance, from pure noise that ``seed`` and the sample's number decide."""
+    """A pipeline at its default steps and guidance, from pure noise.
+
+    Attributes:
+        name: in tables.
+        pipeline_for: the pipeline for a level; released weights have one for each.
+        seed: with the number of a sample it decides the noise.
+    """
 
     name: str
-    pipeline: Any
+    pipeline_for: Callable[[Level], Any]
     seed: int = 0
 
 
@@ -116,7 +122,7 @@ def _generate(model: Model, sample: Sample, level: Level) -> UInt8:
     import torch
 
     generator = torch.Generator("cpu").manual_seed(model.seed + sample.number)
-    result = model.pipeline(
+    result = model.pipeline_for(level)(
         sample.video[0], sample.tracks, level, sample.caption, generator=generator, output_type="uint8"
     )
     return np.asarray(result.frames[0])

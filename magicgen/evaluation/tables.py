@@ -1,5 +1,6 @@
 """Scores as tables: plain data, Markdown."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,22 +38,36 @@ def as_data(scores: Sequence[Score]) -> dict[str, Any]:
 
 def markdown(scores: Sequence[Score]) -> str:
     """A table by level and method, and one of Mask-IoU / Box-IoU by object count."""
-    methods = _methods(scores)
+    overview, groups = _grid(overview_rows(scores)), _grid(group_rows(scores))
+    return f"{overview}\n\nMask-IoU / Box-IoU by number of objects:\n\n{groups}\n"
+
+
+def overview_rows(scores: Sequence[Score]) -> list[list[str]]:
+    """A head, then a row for every level and method."""
     rows = [["level", "method", *(title for title, _ in COLUMNS.values())]]
     for level in LEVELS:
-        for method in methods:
+        for method in _methods(scores):
             means = mean_score(scores, method, level)
             if means:
-                rows.append([level, method, *(form.format(means[key]) for key, (_, form) in COLUMNS.items())])
+                rows.append([level, method, *(_cell(form, means[key]) for key, (_, form) in COLUMNS.items())])
+    return rows
+
+
+def group_rows(scores: Sequence[Score]) -> list[list[str]]:
+    """A head, then Mask-IoU / Box-IoU by object count for every level and method."""
     groups = [group for group in GROUPS if any(score.group == group for score in scores)]
-    counted = [["level", "method", *(f"{group} object{'s' * (group != '1')}" for group in groups)]]
+    rows = [["level", "method", *(f"{group} object{'s' * (group != '1')}" for group in groups)]]
     for level in LEVELS:
-        for method in methods:
+        for method in _methods(scores):
             cells = [mean_score(scores, method, level, group) for group in groups]
             if any(cells):
                 pairs = [f"{cell['mask_iou']:.2f} / {cell['box_iou']:.2f}" if cell else "" for cell in cells]
-                counted.append([level, method, *pairs])
-    return f"{_grid(rows)}\n\nMask-IoU / Box-IoU by number of objects:\n\n{_grid(counted)}\n"
+                rows.append([level, method, *pairs])
+    return rows
+
+
+def _cell(form: str, value: float) -> str:
+    return form.format(value) if math.isfinite(value) else "-"
 
 
 def _methods(scores: Sequence[Score]) -> list[str]:

@@ -6,6 +6,7 @@ classifier-free guidance (arXiv 2207.12598); rectified flow (arXiv 2209.03003) t
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler, FlowMatchEulerDiscreteScheduler
@@ -13,7 +14,7 @@ from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler, FlowMatchEu
 from magicgen.errors import GenerationFailed, MagicGenError
 from magicgen.progress import CancelToken
 
-Scheduler = CogVideoXDDIMScheduler | CogVideoXDPMScheduler | FlowMatchEulerDiscreteScheduler
+Scheduler: TypeAlias = CogVideoXDDIMScheduler | CogVideoXDPMScheduler | FlowMatchEulerDiscreteScheduler
 Predict = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
 
 

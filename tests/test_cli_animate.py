@@ -127,7 +127,7 @@ def test_a_map_video_serves_as_trajectory(run: Run, job: list[object], tmp_path:
     assert json.loads((tmp_path / "out.json").read_text())["settings"]["level"] == "mask"
     code, _, err = run(*job, "--frames", 9)
     assert code == 0
-    assert "was trained on clips of 5 frames; this one has 9" in err
+    assert "usually makes 5 frames; this trajectory has 9" in err
     assert read_video(tmp_path / "out.mp4").frames.shape[0] == 9
 
 

@@ -1,11 +1,13 @@
 """``magicgen convert`` and ``magicgen download``: weights into folders that can be loaded."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from magicgen.commands.output import as_json, note, results, size, table
+from magicgen.errors import ConfigError
 
 if TYPE_CHECKING:
     from magicgen.weights.convert import Converted
@@ -20,16 +22,28 @@ Out = Annotated[Path, typer.Option(help="The folder to make.", show_default=Fals
 Base = Annotated[
     Path | None, typer.Option(help="config.json of the transformer that it steers; by default CogVideoX-5b-I2V's.")
 ]
-Steps = Annotated[int, typer.Option(min=1, help="Default number of denoising steps; for training runs.")]
+Steps = Annotated[int, typer.Option(min=1, help="Training runs: default number of denoising steps.")]
+Clip = Annotated[
+    str | None, typer.Option(help="Training runs: default clip as FRAMESxHEIGHTxWIDTH; by default what was trained on.")
+]
+Fps = Annotated[float, typer.Option(min=1, help="Training runs: default frames per second.")]
 ModelName = Annotated[str, typer.Argument(help="magicmotion-5b, or a Hub id like OWNER/NAME.", show_default=False)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="List files and sizes; fetch nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="Results as JSON.")]
 
 
-def convert(source: Source, out: Out, base: Base = None, steps: Steps = 1, json: Json = False) -> None:
+def convert(
+    source: Source,
+    out: Out,
+    base: Base = None,
+    steps: Steps = 1,
+    clip: Clip = None,
+    fps: Fps = 8.0,
+    json: Json = False,
+) -> None:
     """Turn a released checkpoint (strictly: every key that does not fit is named) or a training run into a folder."""
     if source.is_dir():
-        _convert_run(source, out, steps, json)
+        _convert_run(source, out, steps, clip, fps, json)
         return
     from magicgen.weights.convert import convert as run_conversion
     from magicgen.weights.sources import read_json
@@ -39,10 +53,16 @@ def convert(source: Source, out: Out, base: Base = None, steps: Steps = 1, json:
     _tell(run_conversion(source, out, config), json)
 
 
-def _convert_run(source: Path, out: Path, steps: int, json: bool) -> None:
+def _convert_run(source: Path, out: Path, steps: int, clip: str | None, fps: float, json: bool) -> None:
     from magicgen.training.export import export_run
 
-    folder = export_run(source, out, steps=steps)
+    shape = None
+    if clip is not None:
+        if re.fullmatch(r"\d+x\d+x\d+", clip) is None:
+            raise ConfigError(f"--clip '{clip}': expected FRAMESxHEIGHTxWIDTH, as in 49x256x384.")
+        frames, height, width = (int(number) for number in clip.split("x"))
+        shape = (frames, height, width)
+    folder = export_run(source, out, steps=steps, clip=shape, fps=fps)
     if json:
         as_json({"folder": folder, "kind": "pipeline"})
     else:

@@ -55,9 +55,8 @@ def motion_draft(first_frame: Image, tracks: Tracks, level: Level) -> Draft:
     """
     known = tracks.at_level(level)
     placement = place(known)
-    footprint = _grown(known.first_masks.any(axis=0), 2)
+    footprint = _grown(np.asarray(known.first_masks.any(axis=0)), 2)
     background = fill_holes(first_frame, footprint)
-    height, width = known.size
     frames = np.repeat(background[None], known.frames, axis=0)
     state = np.where(footprint, np.uint8(DraftState.HOLE), np.uint8(DraftState.UNTOUCHED))
     states = np.repeat(state[None], known.frames, axis=0)
@@ -140,7 +139,7 @@ def _window(
         low, high = np.array([columns[0], rows[0]]) - 2, np.array([columns[-1], rows[-1]]) + 3
     else:
         height, width = sprite.alpha.shape
-        corners = np.array([[0, 0], [width, 0], [0, height], [width, height]]) + (sprite.left, sprite.top)
+        corners = np.array([[0, 0], [width, 0], [0, height], [width, height]]) + np.array([sprite.left, sprite.top])
         moved = corners @ matrix[:, :2].T + matrix[:, 2]
         low, high = np.floor(moved.min(axis=0)).astype(int), np.ceil(moved.max(axis=0)).astype(int) + 1
     left, top = np.maximum(low, 0)

@@ -48,7 +48,7 @@ def place(tracks: Tracks) -> Placement:
             boxes, present[index] = _complete_boxes(tracks.boxes[index])
             matrices[index] = _follow_boxes(tracks.first_masks[index], boxes, angles)
         else:
-            others = np.delete(tracks.masks, index, axis=0).any(axis=0) if count > 1 else None
+            others = np.asarray(np.delete(tracks.masks, index, axis=0).any(axis=0)) if count > 1 else None
             matrices[index], present[index] = _follow_masks(tracks.first_masks[index], tracks.masks[index], others)
     return Placement(matrices, present)
 
@@ -57,9 +57,10 @@ def _complete_boxes(boxes: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.floa
     """Boxes (T, 4) with NaN -> all boxes and which frames show the object.
 
     Gaps between known boxes are interpolated. A gap counts as absence only where the object was last seen at the border
-    of the picture or is never seen again while most frames are known (a dense track); a sparse track has gaps by design.
+    of the picture or is never seen again while most frames are known (a dense track); a sparse track has gaps by
+    design.
     """
-    known = np.isfinite(boxes).all(axis=1)
+    known = np.asarray(np.isfinite(boxes).all(axis=1))
     frames = np.arange(len(boxes))
     if not known.any():
         return np.zeros((len(boxes), 4)), np.zeros(len(boxes), dtype=np.bool_)
@@ -122,7 +123,7 @@ def _follow_masks(
     first: npt.NDArray[np.bool_], masks: npt.NDArray[np.bool_], others: npt.NDArray[np.bool_] | None
 ) -> tuple[Matrix, npt.NDArray[np.bool_]]:
     height, width = first.shape
-    present = masks.reshape(len(masks), -1).any(axis=1)
+    present = np.asarray(masks.reshape(len(masks), -1).any(axis=1))
     boxes, _ = _complete_boxes(boxes_from_masks(masks))
     by_box = _follow_boxes(first, boxes, None)
     matrices = by_box.copy()

@@ -39,7 +39,8 @@ class SparseBoxLevel:
         kept = [frame for frame in self.frames if frame != 0]
         if len(kept) >= 10 or len(set(kept)) != len(kept) or any(frame < 0 for frame in kept):
             raise TrajectoryError(
-                f"A sparse-box trajectory keeps fewer than ten different frames besides frame 0; got {list(self.frames)}."
+                f"A sparse-box trajectory keeps fewer than ten different frames besides frame 0; got "
+                f"{list(self.frames)}."
             )
 
 
@@ -83,7 +84,8 @@ class Tracks:
         objects = len(self.names)
         if self.first_masks.ndim != 3 or self.first_masks.shape[0] != objects or self.first_masks.dtype != np.bool_:
             raise TrajectoryError(
-                f"first_masks must be (N, H, W) bool for {objects} objects; got {self.first_masks.dtype} {self.first_masks.shape}."
+                f"first_masks must be (N, H, W) bool for {objects} objects; got {self.first_masks.dtype} "
+                f"{self.first_masks.shape}."
             )
         if self.boxes.ndim != 3 or self.boxes.shape[0] != objects or self.boxes.shape[2] != 4:
             raise TrajectoryError(f"boxes must be (N, T, 4) for {objects} objects; got {self.boxes.shape}.")

@@ -18,6 +18,7 @@ from magicgen.config import StrictModel
 from magicgen.control.overlay import overlay
 from magicgen.control.tracks import level_name
 from magicgen.errors import GenerationFailed, MediaError
+from magicgen.evaluation.adherence import finite_or_none, measure_adherence
 from magicgen.jobs.attention import Attention, planned_attention, settle_attention
 from magicgen.jobs.estimate import Estimate, estimate
 from magicgen.jobs.inputs import (
@@ -202,10 +203,12 @@ def run(
     report: Report = silent,
     cancel: CancelToken | None = None,
     previews: bool = False,
+    measure: bool = True,
 ) -> Result:
     """Generate and write video, preview and sidecar.
 
-    With ``previews`` every step reports a picture of the state so far.
+    With ``previews`` every step reports a picture of the state so far. With ``measure`` the objects are followed
+    through the finished video and compared with what was asked for.
 
     Raises:
         progress.Cancelled: ``cancel`` was set; no video is written.
@@ -218,12 +221,34 @@ def run(
     report(ProgressEvent("Writing", 0, 1))
     try:
         video = write_video(prepared.out, frames, prepared.settings.fps or prepared.facts.fps)
-        timings = {"load_s": load_s, "generate_s": sampled - started, "write_s": time.perf_counter() - sampled}
-        write_json(prepared.sidecar_path, _sidecar(prepared, timings, {}, attention))
+        written = time.perf_counter()
+        measured = _measured(prepared, frames, report) if measure else {}
+        timings = {
+            "load_s": load_s,
+            "generate_s": sampled - started,
+            "write_s": written - sampled,
+            "measure_s": time.perf_counter() - written,
+        }
+        write_json(prepared.sidecar_path, _sidecar(prepared, timings, measured, attention))
     except MediaError as error:  # the place was checked before, so it went bad in between
         raise GenerationFailed(str(error)) from error
     report(ProgressEvent("Writing", 1, 1))
-    return Result(video, overlay_path, prepared.sidecar_path, timings)
+    return Result(video, overlay_path, prepared.sidecar_path, timings, measured)
+
+
+def _measured(prepared: Prepared, frames: UInt8, report: Report) -> dict[str, Any]:
+    """Adherence as plain data; null where there is nothing to measure."""
+    report(ProgressEvent("Measuring", 0, 1))
+    inputs = prepared.inputs
+    adherence = measure_adherence(frames, inputs.tracks, inputs.level)
+    return {
+        "box_iou": finite_or_none(adherence.box_iou),
+        "last_box_iou": {
+            name: finite_or_none(value) for name, value in zip(inputs.tracks.names, adherence.last_box_iou, strict=True)
+        },
+        "background_psnr": finite_or_none(adherence.background_psnr),
+        "tracker": adherence.tracker,
+    }
 
 
 def _check_place(out: Path) -> None:
@@ -256,8 +281,8 @@ def _settled(
     tracks = inputs.tracks
     if tracks.frames != facts.frames and not facts.bound_to_size:
         warnings.append(
-            f"the model {settings.model} was trained on clips of {facts.frames} frames; this one has {tracks.frames} "
-            f"(--frames {facts.frames} resamples the trajectory)"
+            f"the model {settings.model} usually makes {facts.frames} frames; this trajectory has {tracks.frames} "
+            f"(--frames {facts.frames} resamples it)"
         )
     settled = settings.model_copy(
         update={

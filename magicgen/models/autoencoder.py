@@ -53,8 +53,8 @@ class BlockTransformAutoencoder(ModelMixin, ConfigMixin):
     """Block DCT with the largest-variance coefficients kept.
 
     Args:
-        latent_channels: K, how many of the 768 coefficients of a group are kept (at most 192, so that the first frame is
-            kept in full).
+        latent_channels: K, how many of the 768 coefficients of a group are kept (at most 192, so that the first frame
+            is kept in full).
         whitening: exponent of the standard deviation by which a coefficient is divided; 0 leaves pixel units, 1 makes
             every channel of unit variance.
         scaling_factor: factor between this class's latents and the diffusion latents (1: they are the same).
@@ -109,7 +109,7 @@ class BlockTransformAutoencoder(ModelMixin, ConfigMixin):
 
     def encode(self, x: torch.Tensor, return_dict: bool = True) -> AutoencoderKLOutput | tuple[FixedLatent]:
         """(B, 3, T, H, W) in [-1, 1], T = 4n + 1, H and W multiples of 8 -> latents (B, K, n + 1, H/8, W/8) float32."""
-        batch, colours, frames, height, width = x.shape
+        _, colours, frames, height, width = x.shape
         if colours != 3 or (frames - 1) % GROUP or height % BLOCK or width % BLOCK:
             raise MagicGenError(
                 f"The autoencoder takes RGB videos of 4n + 1 frames with sides that are multiples of 8; got {frames} "

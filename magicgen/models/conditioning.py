@@ -63,8 +63,8 @@ def correction_gate(state: torch.Tensor, reach: int) -> torch.Tensor:
     """Where a model may correct its draft: near what the draft moved or uncovered, and never on the given first frame.
 
     Args:
-        state: (B, F, DRAFT_CHANNELS, h, w) of :func:`draft_state_channels`; all zero where there is no motion draft, and
-            then the whole picture is open.
+        state: (B, F, DRAFT_CHANNELS, h, w) of :func:`draft_state_channels`; all zero where there is no motion draft,
+            and then the whole picture is open.
         reach: how many latent pixels beyond the touched ones (shadows reach further than their objects).
 
     Returns:

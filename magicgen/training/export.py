@@ -13,13 +13,22 @@ from magicgen.training.options import TrainingOptions
 from magicgen.training.run import build_networks, load_averaged
 
 
-def export_run(run: Path, out: Path, *, steps: int = 4, guidance: float = 1.0, fps: float = 8.0) -> Path:
+def export_run(
+    run: Path,
+    out: Path,
+    *,
+    steps: int = 4,
+    guidance: float = 1.0,
+    clip: tuple[int, int, int] | None = None,
+    fps: float = 8.0,
+) -> Path:
     """Write the averaged weights of a run as a pipeline folder.
 
     Args:
         run: the ``out`` folder of a training run.
         out: the folder to write; it must not exist yet. It is written under another name and renamed.
         steps, guidance, fps: defaults of the pipeline.
+        clip: its default frames, height and width; by default those of the training.
 
     Returns:
         ``out``, with ``model_index.json``, a safetensors folder per component, ``segmentation_head/``, ``train.yaml``.
@@ -40,6 +49,7 @@ def export_run(run: Path, out: Path, *, steps: int = 4, guidance: float = 1.0, f
     networks = _networks(options, run)
     models = networks.trainable.to(torch.float16)
     data = options.data
+    frames, height, width = clip or (data.frames, data.height, data.width)
     pipeline = TrajectoryVideoPipeline(
         transformer=models.transformer,
         branch=models.branch,
@@ -49,9 +59,9 @@ def export_run(run: Path, out: Path, *, steps: int = 4, guidance: float = 1.0, f
         scheduler=networks.scheduler,
         default_steps=steps,
         default_guidance=guidance,
-        default_frames=data.frames,
-        default_height=data.height,
-        default_width=data.width,
+        default_frames=frames,
+        default_height=height,
+        default_width=width,
         default_fps=fps,
     )
     temporary = out.with_name(out.name + ".partial")

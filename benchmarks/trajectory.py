@@ -13,7 +13,7 @@ with players, worst first, lies beside them. A sample that fails is named and le
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, assert_never
@@ -78,10 +78,13 @@ def _measure(options: argparse.Namespace, given: Sequence[str]) -> dict[str, Any
     about, source = circumstances("trajectory", given), _source(options)
     rank, world = _accelerate_share()
     workers = (options.workers or _default_workers()) if world == 1 else 1
-    outcome = _in_processes(options, workers) if workers > 1 else _measure_share(options, rank, world)
+    fingerprints = _fingerprints(options)
+    if workers > 1:
+        outcome = _in_processes(options, workers, fingerprints)
+    else:
+        outcome = _measure_share(options, (rank, world), fingerprints)
     if not _is_first_of_all(world):
         return {}
-    fingerprints = _fingerprints(options)
     if not options.no_page:
         judged = next(reversed([name for name in fingerprints if not _is_baseline(name)] or list(fingerprints)))
         Gallery(options.out).write(outcome.scores, judged, LEFT_OUT, outcome.failures)
@@ -104,7 +107,7 @@ def _measure(options: argparse.Namespace, given: Sequence[str]) -> dict[str, Any
     return result
 
 
-def _in_processes(options: argparse.Namespace, workers: int) -> Any:
+def _in_processes(options: argparse.Namespace, workers: int, fingerprints: Mapping[str, str]) -> Any:
     """Every process loads its own pipeline and takes every ``workers``-th sample."""
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
@@ -112,14 +115,15 @@ def _in_processes(options: argparse.Namespace, workers: int) -> Any:
     from magicgen.evaluation.magicbench import Outcome, read_scores
 
     with ProcessPoolExecutor(workers - 1, mp_context=get_context("spawn")) as pool:
-        others = [pool.submit(_measure_share, options, rank, workers) for rank in range(1, workers)]
-        parts = [_measure_share(options, 0, workers), *(other.result() for other in others)]
+        shares = [(rank, workers) for rank in range(workers)]
+        others = [pool.submit(_measure_share, options, share, fingerprints) for share in shares[1:]]
+        parts = [_measure_share(options, shares[0], fingerprints), *(other.result() for other in others)]
     names = {score.sample for part in parts for score in part.scores}
-    scores = [score for score in read_scores(options.out, _fingerprints(options)) if score.sample in names]
+    scores = [score for score in read_scores(options.out, fingerprints) if score.sample in names]
     return Outcome(tuple(scores), tuple(failure for part in parts for failure in part.failures))
 
 
-def _measure_share(options: argparse.Namespace, rank: int, world: int) -> Any:
+def _measure_share(options: argparse.Namespace, share: tuple[int, int], fingerprints: Mapping[str, str]) -> Any:
     import cv2
     import torch
 
@@ -129,7 +133,8 @@ def _measure_share(options: argparse.Namespace, rank: int, world: int) -> Any:
     from magicgen.progress import TerminalProgress
     from magicgen.segmentation.propagate import propagate_masks
 
-    if world > 1:
+    rank, world = share
+    if world > 1 and not torch.cuda.is_available():
         threads = max(1, (os.cpu_count() or 1) // world)
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
@@ -141,10 +146,10 @@ def _measure_share(options: argparse.Namespace, rank: int, world: int) -> Any:
             _methods(options),
             options.out,
             track=propagate_masks,
-            fingerprints=_fingerprints(options),
+            fingerprints=fingerprints,
             keep=None if options.no_page else Gallery(options.out).keep,
             report=report,
-            share=(rank, world),
+            share=share,
         )
 
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from benchmarks.make_composites import RealClip, Shape, compose, main, read_clips
 from magicgen.errors import DatasetError
+from magicgen.evaluation.samples import ClipFolders, Sample, samples
 from magicgen.media import read_video
 from tests.data_clips import save_clip
 
@@ -48,8 +49,6 @@ def test_the_same_generator_makes_the_same_pixels() -> None:
 
 
 def test_the_program_writes_the_layout_that_the_benchmark_reads(tmp_path: Path) -> None:
-    from magicgen.training.folder_clips import read_clip
-
     for name, seed in (("a", 0), ("b", 4)):
         save_clip(tmp_path / "clips" / name, seed, frames=9)
     arguments = [str(tmp_path / "clips"), "--out", str(tmp_path / "set"), "--count", "2"]
@@ -58,8 +57,9 @@ def test_the_program_writes_the_layout_that_the_benchmark_reads(tmp_path: Path) 
     assert len(read_video(folder / "video.mp4").frames) == 5
     with Image.open(folder / "masks" / "00000.png") as image:
         assert set(np.unique(np.asarray(image))) == {0, 1, 2}
-    clip = read_clip(folder, 5, 48, 64)
-    assert len(clip.tracks.names) == 2
+    sample = list(samples(ClipFolders(tmp_path / "set", 5, 48, 64)))[1]
+    assert isinstance(sample, Sample)
+    assert len(sample.tracks.names) == 2
 
 
 def test_too_few_clips_are_named(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from magicgen.control.tracks import Bools, BoxLevel, Level, MaskLevel, SparseBox
 from magicgen.errors import DatasetError, MagicGenError
 from magicgen.evaluation.methods import Method, Videos, make_video, uses_level
 from magicgen.evaluation.metrics import background, finite_mean, moved_region, psnr, ssim, tracked_iou, warping_error
-from magicgen.evaluation.samples import Sample
+from magicgen.evaluation.samples import BrokenSample, Sample
 from magicgen.progress import ProgressEvent, Report, silent
 
 UInt8 = npt.NDArray[np.uint8]
@@ -119,7 +119,7 @@ def score_video(
 
 
 def run_bench(
-    samples: Iterable[Sample],
+    samples: Iterable[Sample | BrokenSample],
     count: int,
     methods: Sequence[Method],
     out: Path,
@@ -146,7 +146,7 @@ def run_bench(
         All scores in ``out`` with these fingerprints, those of other processes included, and this process's failures.
 
     Raises:
-        DatasetError: a sample cannot be read, or the scores in ``out`` cannot.
+        DatasetError: the scores in ``out`` cannot be read.
     """
     rank, world = share
     out.mkdir(parents=True, exist_ok=True)
@@ -159,6 +159,9 @@ def run_bench(
             if number % world != rank:
                 continue
             report(ProgressEvent("Measuring", number, count))
+            if isinstance(sample, BrokenSample):
+                failures.append(Failure(sample.name, "reading it", sample.reason))
+                continue
             for method, level, name in _jobs(methods, sample):
                 if (sample.name, method.name, name) in done:
                     continue
@@ -199,8 +202,9 @@ def read_scores(folder: Path, fingerprints: Mapping[str, str] = MappingProxyType
         lines = path.read_text(encoding="utf-8").splitlines()
         for number, line in enumerate(lines, 1):
             try:
-                value: dict[str, Any] = json.loads(line)
-                score = Score(**{key: float("nan") if item is None else item for key, item in value.items()})
+                value = json.loads(line)
+                numbers: dict[str, Any] = {key: np.nan if item is None else item for key, item in value.items()}
+                score = Score(**numbers)
             except (TypeError, ValueError, AttributeError) as error:
                 if number == len(lines):
                     continue

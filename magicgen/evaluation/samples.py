@@ -9,12 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from magicgen.control.tracks import Tracks
-from magicgen.errors import DatasetError
+from magicgen.errors import MagicGenError
+from magicgen.evaluation.datasets import MAGICBENCH_FRAMES, find_clips, read_found
 from magicgen.synthetic.scene import SceneSettings, held_out_scenes
-from magicgen.training.folder_clips import read_clip
-
-# The paper's clip length; shorter clips are measured on the frames that they have.
-MAGICBENCH_FRAMES = 49
 
 
 @dataclass(frozen=True)
@@ -43,6 +40,14 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class BrokenSample:
+    """A clip that cannot be measured on, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class HeldOutScenes:
     """Synthetic scenes of a fixed seed, equal shares of every group, of other random streams than any training."""
 
@@ -55,10 +60,7 @@ class HeldOutScenes:
 
 @dataclass(frozen=True)
 class ClipFolders:
-    """``ROOT/NAME/video.mp4`` with ``masks/NNNNN.png`` (DAVIS's palette numbers), perhaps ``caption.txt``.
-
-    The first frames (4n + 1 of them, at most ``frames``), cropped and resized.
-    """
+    """Real clips in any layout of :func:`magicgen.evaluation.datasets.find_clips`, cropped and resized."""
 
     root: Path
     frames: int = MAGICBENCH_FRAMES
@@ -69,11 +71,11 @@ class ClipFolders:
 SampleSource = HeldOutScenes | ClipFolders
 
 
-def samples(source: SampleSource) -> Iterator[Sample]:
-    """The samples of a source, in order.
+def samples(source: SampleSource) -> Iterator[Sample | BrokenSample]:
+    """The samples of a source, in order; a clip that cannot be read is told and passed over.
 
     Raises:
-        DatasetError: the folder holds no clips, or a clip's masks do not belong to its frames.
+        DatasetError: the folder holds no clips.
     """
     match source:
         case HeldOutScenes():
@@ -86,7 +88,7 @@ def samples(source: SampleSource) -> Iterator[Sample]:
 
 def sample_count(source: SampleSource) -> int:
     """How many samples a source has."""
-    return source.count if isinstance(source, HeldOutScenes) else len(_clip_folders(source.root))
+    return source.count if isinstance(source, HeldOutScenes) else len(find_clips(source.root))
 
 
 def _scenes(source: HeldOutScenes) -> Iterator[Sample]:
@@ -97,16 +99,11 @@ def _scenes(source: HeldOutScenes) -> Iterator[Sample]:
         yield Sample(f"scene_{number:03d}", number, scene.video, tracks, scene.caption)
 
 
-def _folders(source: ClipFolders) -> Iterator[Sample]:
-    for number, folder in enumerate(_clip_folders(source.root)):
-        clip = read_clip(folder, source.frames, source.height, source.width)
-        yield Sample(folder.name, number, clip.video, clip.tracks, clip.caption)
-
-
-def _clip_folders(root: Path) -> list[Path]:
-    folders = sorted(path.parent for path in root.glob("*/video.mp4"))
-    if not folders:
-        raise DatasetError(
-            f"{root} holds no clips. Expected folders with 'video.mp4' and 'masks/00000.png', 'masks/00001.png', ..."
-        )
-    return folders
+def _folders(source: ClipFolders) -> Iterator[Sample | BrokenSample]:
+    for number, found in enumerate(find_clips(source.root)):
+        try:
+            clip = read_found(found, source.frames, source.height, source.width)
+        except MagicGenError as error:
+            yield BrokenSample(found.name, str(error))
+            continue
+        yield Sample(found.name, number, clip.video, clip.tracks, clip.caption)

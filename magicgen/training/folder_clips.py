@@ -66,24 +66,10 @@ class FolderClips:
         stride = int(rng.integers(1, min(longest, LARGEST_STRIDE) + 1))
         start = int(rng.integers(0, len(video) - stride * (self.frames - 1)))
         chosen = range(start, start + stride * (self.frames - 1) + 1, stride)
-        tracks = _tracks([files[t] for t in chosen], video.shape[1:3], self.height, self.width)
+        tracks = mask_tracks([files[t] for t in chosen], video.shape[1:3], self.height, self.width)
         if tracks is None:
             return None
-        return Clip(fit(video[list(chosen)], self.height, self.width), tracks, _caption(folder))
-
-
-def read_clip(folder: Path, frames: int, height: int, width: int) -> Clip:
-    """The beginning of one clip: its first 4n + 1 frames, at most ``frames``, centre-cropped to the wanted aspect.
-
-    Raises:
-        DatasetError: its masks do not belong to its frames, or no object is visible on frame 0.
-    """
-    video, files = _frames_and_masks(folder)
-    count = (min(frames, len(video)) - 1) // 4 * 4 + 1
-    tracks = _tracks(files[:count], video.shape[1:3], height, width)
-    if tracks is None:
-        raise DatasetError(f"{folder}: no object is visible on the first frame, so there is nothing to follow.")
-    return Clip(fit(video[:count], height, width), tracks, _caption(folder))
+        return Clip(fit(video[list(chosen)], self.height, self.width), tracks, clip_caption(folder))
 
 
 def _frames_and_masks(folder: Path) -> tuple[npt.NDArray[np.uint8], list[Path]]:
@@ -94,8 +80,16 @@ def _frames_and_masks(folder: Path) -> tuple[npt.NDArray[np.uint8], list[Path]]:
     return video, files
 
 
-def _tracks(files: Sequence[Path], size: tuple[int, ...], height: int, width: int) -> Tracks | None:
-    """Tracks of the objects that are visible on the first of these masks, or None."""
+def mask_tracks(files: Sequence[Path], size: tuple[int, ...], height: int, width: int) -> Tracks | None:
+    """Tracks of the objects that are visible on the first of these masks, or None; masks cut to the wanted aspect.
+
+    Args:
+        files: one picture of object numbers for every frame, of ``size`` (H, W).
+        height, width: of the tracks.
+
+    Raises:
+        DatasetError: a mask cannot be read or has another size.
+    """
     labels = np.stack([_labels(path, size) for path in files])
     numbers = [number for number in np.unique(labels[0]) if number != 0]
     if not numbers:
@@ -125,7 +119,7 @@ def _labels(path: Path, size: tuple[int, ...]) -> npt.NDArray[np.int32]:
     return pixels if pixels.ndim == 2 else pixels[..., :3] @ np.array([65536, 256, 1], dtype=np.int32)
 
 
-def _caption(folder: Path) -> str:
+def clip_caption(folder: Path) -> str:
     """The caption from ``caption.txt`` or ``scene.json``, empty where there is neither."""
     if (folder / "caption.txt").is_file():
         return (folder / "caption.txt").read_text().strip()

@@ -67,7 +67,7 @@ class MagicDataClips:
     def _buckets(self) -> tuple[tuple[Entry, ...], ...]:
         """The entries of every size."""
         buckets: list[list[Entry]] = [[] for _ in self.sizes]
-        for entry in _entries(self.root):
+        for entry in kept_entries(self.root):
             if entry.frames >= self.frames:
                 buckets[self._nearest(entry.aspect)].append(entry)
         return tuple(tuple(bucket) for bucket in buckets)
@@ -94,29 +94,36 @@ class MagicDataClips:
         raise DatasetError(f"{self.root}: {_TRIES} windows in a row show no object on their first frame.")
 
     def _window(self, entry: Entry, size: tuple[int, int], rng: np.random.Generator) -> Clip | None:
-        row = _read_row(self.root / entry.part, entry.row)
         longest = (entry.frames - 1) // max(self.frames - 1, 1)
         stride = int(rng.integers(1, min(longest, self.largest_stride) + 1))
         start = int(rng.integers(0, entry.frames - stride * (self.frames - 1)))
-        chosen = range(start, start + stride * (self.frames - 1) + 1, stride)
-        tracks = [track for track in row["tracks"] if track["track_id"] in row["kept_tracks"]]
-        tracks = [track for track in tracks if track["rle"][start] is not None]
-        if not tracks:
-            return None
-        picture = (row["height"], row["width"])
-        masks = np.stack([[_fitted(track["rle"][t], picture, size) for t in chosen] for track in tracks])
-        seen = masks[:, 0].any(axis=(1, 2))
-        if not seen.any():
-            return None
-        labels = _different([track["label"] for track, keep in zip(tracks, seen, strict=True) if keep])
-        video = read_video(self.root / row["file"], max_frames=chosen[-1] + 1).frames[list(chosen)]
-        masks = masks[seen]
-        return Clip(
-            fit(video, *size), Tracks(labels, masks[:, 0], boxes_from_masks(masks), masks), row["caption"] or ""
-        )
+        return read_window(self.root, entry, range(start, start + stride * (self.frames - 1) + 1, stride), size)
 
 
-def _entries(root: Path) -> list[Entry]:
+def read_window(root: Path, entry: Entry, chosen: Sequence[int], size: tuple[int, int]) -> Clip | None:
+    """The chosen frames of a kept clip, cropped to ``size`` (height, width), with the kept objects that are visible on
+    the first of them; None where there is none.
+
+    Raises:
+        DatasetError: the clip or its row is damaged.
+    """
+    row = _read_row(root / entry.part, entry.row)
+    tracks = [track for track in row["tracks"] if track["track_id"] in row["kept_tracks"]]
+    tracks = [track for track in tracks if track["rle"][chosen[0]] is not None]
+    if not tracks:
+        return None
+    picture = (row["height"], row["width"])
+    masks = np.stack([[_fitted(track["rle"][t], picture, size) for t in chosen] for track in tracks])
+    seen = np.asarray(masks[:, 0].any(axis=(1, 2)))
+    if not seen.any():
+        return None
+    labels = _different([track["label"] for track, keep in zip(tracks, seen, strict=True) if keep])
+    video = read_video(root / row["file"], max_frames=chosen[-1] + 1).frames[list(chosen)]
+    masks = masks[seen]
+    return Clip(fit(video, *size), Tracks(labels, masks[:, 0], boxes_from_masks(masks), masks), row["caption"] or "")
+
+
+def kept_entries(root: Path) -> list[Entry]:
     """The kept clips of a dataset."""
     path = root / "dataset.json"
     try:

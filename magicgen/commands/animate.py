@@ -17,6 +17,9 @@ Trajectory = Annotated[
     Path | None, typer.Option(help="trajectory.json, or a map video in MagicMotion's format.", show_default=False)
 ]
 Out = Annotated[Path, typer.Option(help="The .mp4 to write.", show_default=False)]
+SegmenterName = Annotated[
+    str, typer.Option("--segmenter", help="Who cuts out objects drawn as a box: grabcut, sam:CHECKPOINT.pth or none.")
+]
 Level = Annotated[str | None, typer.Option(help="mask, box or sparse_box; by default what the trajectory holds.")]
 Prompt = Annotated[str, typer.Option(help="What the video shows.")]
 Negative = Annotated[str | None, typer.Option(help="What it should not show (with --guidance above 1).")]
@@ -47,6 +50,7 @@ def animate(
     image: Image = None,
     trajectory: Trajectory = None,
     level: Level = None,
+    segmenter: SegmenterName = "grabcut",
     prompt: Prompt = "",
     negative_prompt: Negative = None,
     model: ModelName = "tiny",
@@ -74,6 +78,7 @@ def animate(
     decided the video; --from-sidecar repeats it).
     """
     from magicgen.jobs.animate import prepare, prepare_again
+    from magicgen.segmentation.choose import picture_segmenter
 
     if from_sidecar is not None:
         if image is not None or trajectory is not None:
@@ -105,7 +110,7 @@ def animate(
             given["control_weight"] = _numbers(control_weight, "--control-weight", single=True)
         if control_range is not None:
             given["control_range"] = _numbers(control_range, "--control-range")
-        prepared = prepare(image, trajectory, out, _settings(given))
+        prepared = prepare(image, trajectory, out, _settings(given), picture_segmenter(segmenter))
     for text in prepared.warnings:
         warn(text)
     if dry_run:

@@ -1,11 +1,13 @@
 """Which segmenter a word or option means."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
+from magicgen.control.geometry import Box
 from magicgen.errors import ConfigError
-from magicgen.segmentation.protocol import Segmenter
+from magicgen.segmentation.protocol import Bools, Segmenter, UInt8, outline
 
 
 @dataclass(frozen=True)
@@ -59,3 +61,19 @@ def make_segmenter(choice: Choice) -> Segmenter:
             return SamSegmenter(checkpoint, device)
         case _:
             assert_never(choice)
+
+
+def picture_segmenter(text: str) -> Callable[[UInt8, Box], Bools] | None:
+    """``(picture, box) -> mask`` for the word of an option, see :func:`parse_choice`; the segmenter is made when it is
+    first asked, so that runs without boxes to cut out load nothing."""
+    choice = parse_choice(text)
+    if choice is None:
+        return None
+    made: list[Callable[..., Bools]] = []
+
+    def ask(picture: UInt8, box: Box) -> Bools:
+        if not made:
+            made.append(outline(make_segmenter(choice)))
+        return made[0](picture, box)
+
+    return ask

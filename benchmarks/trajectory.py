@@ -22,16 +22,19 @@ from benchmarks.machine import circumstances
 from magicgen.control.tracks import Level, MaskLevel, level_name
 from magicgen.errors import ConfigError, MagicGenError
 
-TRACKER = "magicgen flow tracker"
 PACKAGE = Path(__file__).resolve().parents[1] / "magicgen"
 # What decides a baseline's score, and what decides a model's beside that.
 MEASURING = ("control", "segmentation/propagate.py", "segmentation/flow.py", "synthetic", "evaluation")
 MAKING = ("models", "sampling.py", "../pipelines/trajectory_video.py")
+FLOW_TRACKER = "magicgen flow tracker"
 LEFT_OUT = {
     "FID, FVD": "need Inception and I3D weights, which the package does not hold",
     "LPIPS": "needs AlexNet weights, which the package does not hold",
-    "Mask-IoU by SAM 2": f"needs SAM 2 weights; masks are followed by the {TRACKER}, whose ceiling is the row 'truth'",
 }
+NO_SAM2 = (
+    f"needs its weights; masks are followed by the {FLOW_TRACKER}, whose ceiling is the row 'truth'. Where you have "
+    "them: --tracker sam2=FOLDER"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--width", type=int)
     parser.add_argument("--steps", type=int, help="denoising steps; the model's own by default")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tracker", default="flow", help="flow, or sam2=FOLDER with weights in transformers' format")
     parser.add_argument("--workers", type=int, help="processes; on a CPU as many as cores, at most 4, by default")
     parser.add_argument("--no-baselines", action="store_true")
     parser.add_argument("--no-page", action="store_true", help="keep no videos and write no page")
@@ -74,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 def _measure(options: argparse.Namespace, given: Sequence[str]) -> dict[str, Any]:
     from magicgen.evaluation.page import Gallery
     from magicgen.evaluation.tables import as_data, markdown
+    from magicgen.evaluation.trackers import tracker_kind
 
     about, source = circumstances("trajectory", given), _source(options)
     rank, world = _accelerate_share()
@@ -85,15 +90,17 @@ def _measure(options: argparse.Namespace, given: Sequence[str]) -> dict[str, Any
         outcome = _measure_share(options, (rank, world), fingerprints)
     if not _is_first_of_all(world):
         return {}
+    tracker = tracker_kind(options.tracker).name
+    left_out = LEFT_OUT | ({"Mask-IoU by SAM 2": NO_SAM2} if tracker == FLOW_TRACKER else {})
     if not options.no_page:
         judged = next(reversed([name for name in fingerprints if not _is_baseline(name)] or list(fingerprints)))
-        Gallery(options.out).write(outcome.scores, judged, LEFT_OUT, outcome.failures)
+        Gallery(options.out).write(outcome.scores, judged, left_out, outcome.failures)
     result = {
         **about,
         "workers": workers,
-        "tracker": TRACKER,
+        "tracker": tracker,
         "data": str(source),
-        "left_out": LEFT_OUT,
+        "left_out": left_out,
         "fingerprints": fingerprints,
         "failures": [asdict(failure) for failure in outcome.failures],
         "scores": as_data(outcome.scores),
@@ -103,7 +110,7 @@ def _measure(options: argparse.Namespace, given: Sequence[str]) -> dict[str, Any
         print(f"failed: {failure.method} on {failure.sample}: {failure.reason}", file=sys.stderr)
     if not options.json:
         print(markdown(outcome.scores))
-        print("\n".join(f"Left out: {name} ({why})." for name, why in LEFT_OUT.items()))
+        print("\n".join(f"Left out: {name} ({why})." for name, why in left_out.items()))
     return result
 
 
@@ -130,8 +137,8 @@ def _measure_share(options: argparse.Namespace, share: tuple[int, int], fingerpr
     from magicgen.evaluation.magicbench import run_bench
     from magicgen.evaluation.page import Gallery
     from magicgen.evaluation.samples import sample_count, samples
+    from magicgen.evaluation.trackers import load_tracker, tracker_kind
     from magicgen.progress import TerminalProgress
-    from magicgen.segmentation.propagate import propagate_masks
 
     rank, world = share
     if world > 1 and not torch.cuda.is_available():
@@ -145,7 +152,7 @@ def _measure_share(options: argparse.Namespace, share: tuple[int, int], fingerpr
             sample_count(source),
             _methods(options),
             options.out,
-            track=propagate_masks,
+            track=load_tracker(tracker_kind(options.tracker)),
             fingerprints=fingerprints,
             keep=None if options.no_page else Gallery(options.out).keep,
             report=report,
@@ -166,7 +173,7 @@ def _measure_photos(options: argparse.Namespace, given: Sequence[str]) -> dict[s
     about = circumstances("trajectory", given)
     with TerminalProgress() as report:
         rows = measure_photos(options.photos, options.model, options.out, report, seed=options.seed)
-    result = {**about, "tracker": TRACKER, "photos": [row.as_data() for row in rows]}
+    result = {**about, "tracker": FLOW_TRACKER, "photos": [row.as_data() for row in rows]}
     _write(result, options, "trajectory-photos")
     if not options.json:
         print(photo_table(rows))
@@ -228,7 +235,7 @@ def _fingerprints(options: argparse.Namespace) -> dict[str, str]:
 
     source = _source(options)
     data = replace(source, count=0) if isinstance(source, HeldOutScenes) else source
-    code = _digest([path for room in MEASURING for path in _files(PACKAGE / room, ".py")], str(data))
+    code = _digest([path for room in MEASURING for path in _files(PACKAGE / room, ".py")], f"{data} {options.tracker}")
     found = {} if options.no_baselines else dict.fromkeys(("truth", "still", "cut-and-paste", "motion draft"), code)
     if options.model != "none":
         weights = [

@@ -15,15 +15,15 @@ from typing import Any, TextIO
 import numpy as np
 import numpy.typing as npt
 
-from magicgen.control.tracks import Bools, BoxLevel, Level, MaskLevel, SparseBoxLevel, boxes_from_masks, level_name
+from magicgen.control.tracks import BoxLevel, Level, MaskLevel, SparseBoxLevel, boxes_from_masks, level_name
 from magicgen.errors import DatasetError, MagicGenError
 from magicgen.evaluation.methods import Method, Videos, make_video, uses_level
 from magicgen.evaluation.metrics import background, finite_mean, moved_region, psnr, ssim, tracked_iou, warping_error
 from magicgen.evaluation.samples import BrokenSample, Sample
+from magicgen.evaluation.trackers import Tracker
 from magicgen.progress import ProgressEvent, Report, silent
 
 UInt8 = npt.NDArray[np.uint8]
-Tracker = Callable[[UInt8, Bools], Bools]
 Keep = Callable[["Score", UInt8], None]
 
 # How far, in pixels, the background begins from an object: codecs and soft edges reach over the mask.

@@ -1,7 +1,7 @@
 """What the Animate tab does, without its looks: from a drawing to a checked run, a preview, a video, a history."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from magicgen.control.rle import encode_rle
 from magicgen.control.tracks import Bools, boxes_from_masks
 from magicgen.control.trajectory import MaskMotion, Trajectory, parse_trajectory, trajectory_to_json
 from magicgen.errors import ConfigError, MediaError, TrajectoryError
-from magicgen.evaluation.adherence import Adherence, measure_adherence
 from magicgen.jobs.animate import (
     AnimateSettings,
     Prepared,
@@ -255,18 +254,20 @@ def _made(prepared: Prepared, result: Result, seen: Path, frames: UInt8) -> Made
     facts = [
         f"{shape.frames} frames of {shape.width} x {shape.height}, level {settings.level}, seed {settings.seed}, "
         f"{settings.steps} steps; {duration(result.timings['generate_s'])} to generate.",
-        followed(measure_adherence(frames, prepared.inputs.tracks, prepared.inputs.level)),
+        followed(result.measured),
     ]
     caption = f"seed {settings.seed}, {settings.level}"
     return Made(result.video, result.overlay, seen, result.sidecar, poster, caption, tuple(facts))
 
 
-def followed(adherence: Adherence) -> str:
-    """The measure in words."""
-    overlap = adherence.box_iou
-    last = [value for value in adherence.last_box_iou if np.isfinite(value)]
-    words = [f"Follows the boxes: {100 * overlap:.0f} % overlap"] if np.isfinite(overlap) else []
-    words += [f"{100 * sum(last) / len(last):.0f} % in the last box"] if last else []
-    if np.isfinite(adherence.background_psnr):
-        words.append(f"background {adherence.background_psnr:.1f} dB from the photo")
-    return f"{', '.join(words)} (measured with the {adherence.tracker})." if words else ""
+def followed(measured: Mapping[str, Any]) -> str:
+    """The measures of a run in words; nothing where nothing was measured."""
+    last = [value for value in (measured.get("last_box_iou") or {}).values() if value is not None]
+    words = []
+    if measured.get("box_iou") is not None:
+        words.append(f"Follows the boxes: {100 * measured['box_iou']:.0f} % overlap")
+    if last:
+        words.append(f"{100 * sum(last) / len(last):.0f} % in the last box")
+    if measured.get("background_psnr") is not None:
+        words.append(f"background {measured['background_psnr']:.1f} dB from the photo")
+    return f"{', '.join(words)} (measured with the {measured.get('tracker')})." if words else ""

@@ -45,6 +45,7 @@ class AppOptions:
         models: presets, folders or Hub ids on offer; the first is the default.
         plans: files of attention plans on offer.
         adapter: the reflection adapter, by name or folder; its tab is shown where it is installed.
+        segmenter: grabcut, sam:CHECKPOINT or none; finds what a click or box means.
         auth: (name, password) that visitors must give, or None.
         mcp: serve the documented endpoints as MCP tools too.
         examples: a folder of photos with trajectories.
@@ -55,6 +56,7 @@ class AppOptions:
     models: tuple[str, ...] = ("tiny",)
     plans: tuple[Path, ...] = ()
     adapter: str = ADAPTER
+    segmenter: str = "grabcut"
     auth: tuple[str, str] | None = None
     mcp: bool = False
     examples: Path = EXAMPLES
@@ -94,10 +96,13 @@ class App:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _build(self, options: AppOptions) -> gr.Blocks:
-        facts = model_facts(resolve_model(options.models[0]))
+        facts, *_ = (model_facts(resolve_model(model)) for model in options.models)
+        for plan in options.plans:
+            if not plan.is_file():
+                raise ConfigError(f"There is no attention plan {plan}. Check the path.")
         choices = Choices(options.models, tuple((path.stem, str(path)) for path in options.plans), _devices())
         defaults = AnimateSettings(model=options.models[0], frames=facts.frames)
-        outline = shared_outline()
+        outline = shared_outline(options.segmenter)
         desk = AnimateDesk(self.shelf, outline)
         uploads = self._folder / "uploads"
         tabs: list[AnimateTab | ReflectionTab] = [

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from magicgen.control.guide import Prompt, RemovalGuide
+from magicgen.control.guide import Prompt, RemovalGuide, SegmentRegion
 from magicgen.control.guide_file import guide_from_json
 from magicgen.errors import ConfigError, GuideError, MagicGenError, MediaError
 from magicgen.jobs.dereflect import (
@@ -48,7 +48,7 @@ class ReflectionTab:
     shelf: Shelf
     visitors: Visitors
     uploads: Path
-    outline: Outline
+    outline: Outline | None
     settings: DereflectSettings
     name: str = "Remove reflection"
 
@@ -153,12 +153,14 @@ class ReflectionTab:
             prepared, pipeline, segment=self._segment(visitor), load_s=load_s, report=report, cancel=token
         )
 
-    def _segment(self, visitor: Visitor) -> Any:
-        assert visitor.mirror is not None
+    def _segment(self, visitor: Visitor) -> SegmentRegion | None:
+        outline = self.outline
+        if visitor.mirror is None or outline is None:
+            return None
         picture = visitor.mirror.shown
 
         def ask(prompt: Prompt) -> Bools:
-            return self.outline(picture, prompt.box, list(prompt.points))
+            return outline(picture, prompt.box, list(prompt.points))
 
         return ask
 

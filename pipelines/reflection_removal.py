@@ -251,11 +251,15 @@ def finish(photo: Pixels, solution: LayerSolution, strength: float = 1.0) -> Ref
 
 
 def working_size(height: int, width: int, short_side: int, step: int) -> tuple[int, int]:
-    """Rows and columns, multiples of ``step``, at which a picture is solved: about its aspect, the shorter side
-    ``short_side`` unless the longer one would pass :data:`LONGEST`."""
-    scale = min(short_side / min(height, width), LONGEST / max(height, width))
-    rows, columns = (max(step, round(side * scale / step) * step) for side in (height, width))
-    return rows, columns
+    """Rows and columns, multiples of ``step``, at which a picture is solved: nearly its aspect, the shorter side from
+    ``short_side`` to half as much again, smaller only where the longer one would pass :data:`LONGEST`."""
+    aspect = max(height, width) / min(height, width)
+    sides = range(short_side, short_side * 3 // 2 + 1, step)
+    choices = [(side, step * max(1, round(side * aspect / step))) for side in sides]
+    short, long = min(choices, key=lambda pair: (round(abs(pair[1] / pair[0] / aspect - 1), 3), pair[0]))
+    if long > LONGEST:
+        short, long = step * max(1, round(LONGEST / aspect / step)), LONGEST
+    return (short, long) if height <= width else (long, short)
 
 
 def _mask(before: Pixels, after: Pixels) -> tuple[npt.NDArray[np.uint8], float]:

@@ -1,0 +1,87 @@
+"""Measures and baselines of reflection removal."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.reflection import main
+from magicgen.evaluation.reflection import (
+    ColourCorrector,
+    best_colour_fit,
+    bootstrap,
+    psnr,
+    resized_pair,
+    score,
+    ssim,
+)
+from magicgen.media import write_image
+from tests.reflection_tiny import save_small_reflection
+
+RNG = np.random.default_rng(6)
+
+
+def scene(seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.kron(rng.integers(20, 200, (5, 7, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+
+
+def test_psnr_by_hand() -> None:
+    one = np.full((4, 4, 3), 100, np.uint8)
+    assert psnr(one, one) == 100
+    assert psnr(one + 10, one) == pytest.approx(10 * np.log10(255**2 / 100))
+    assert np.isnan(psnr(one, one, np.zeros((4, 4), np.bool_)))
+
+
+def test_ssim_is_one_for_equal_pictures() -> None:
+    assert ssim(scene(0), scene(0)) == pytest.approx(1)
+    assert ssim(scene(0), scene(1)) < 0.5
+
+
+def test_inside_and_outside() -> None:
+    truth = scene(1)
+    mixture = truth.copy()
+    mixture[:, :28] += 50
+    values = score(mixture, mixture, truth)
+    assert values.outside == 100
+    assert values.inside == pytest.approx(10 * np.log10(255**2 / 2500))
+
+
+def test_colour_fits() -> None:
+    truths = [scene(index) for index in range(12)]
+    mixtures = [np.clip(truth * 0.7 + 40, 0, 255).astype(np.uint8) for truth in truths]
+    assert psnr(best_colour_fit(mixtures[0], truths[0]), truths[0]) > 45
+    corrector = ColourCorrector.fitted(list(zip(mixtures[1:], truths[1:], strict=True)))
+    assert psnr(corrector(mixtures[0]), truths[0]) > psnr(mixtures[0], truths[0]) + 10
+
+
+def test_intervals() -> None:
+    interval = bootstrap([1.0, 2.0, 3.0, float("nan")])
+    assert interval.mean == 2
+    assert 1 <= interval.low < interval.high <= 3
+    assert bootstrap([1.0, 2.0]) == bootstrap([1.0, 2.0])
+    assert np.isnan(bootstrap([]).mean)
+
+
+def test_protocols() -> None:
+    mixture, truth = resized_pair(scene(0), scene(1)[:39], 20)
+    assert mixture.shape == truth.shape
+    assert min(truth.shape[:2]) == 20
+    assert resized_pair(scene(0), scene(1), None)[0].shape == scene(0).shape
+
+
+def test_the_benchmark_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for kind, light in (("mixture", 50), ("transmission", 0)):
+        (tmp_path / kind).mkdir()
+        for index in range(5):
+            pixels = scene(index)
+            pixels[:, :28] += light
+            write_image(tmp_path / kind / f"{index}.png", pixels)
+    base, adapter = save_small_reflection(tmp_path / "models")
+    arguments = ["--pairs", tmp_path, "--base", base, "--adapter", adapter, "--protocol", "native", "--threads", "1"]
+    assert main([str(value) for value in (*arguments, "--out", tmp_path / "results")]) == 0
+    assert "automatic" in capsys.readouterr().out
+    report = json.loads((tmp_path / "results" / "reflection_native.json").read_text())
+    assert report["pictures"] == 5
+    assert {"photo", "automatic", "1 click each", "oracle masks", "wrong clicks each"} <= set(report["methods"])

@@ -114,18 +114,16 @@ def test_density_counts_the_mask(case: tuple[TokenGrid, tuple[Spec, ...]]) -> No
 @settings(deadline=None, max_examples=30)
 @given(grids)
 def test_orders_are_inverse(grid: TokenGrid) -> None:
-    for order in Order:
-        there, back = grid.video_order(order), grid.video_position(order)
-        assert torch.equal(there[back], torch.arange(grid.video))
+    assert torch.equal(grid.video_position(Order.FRAME_MAJOR), torch.arange(grid.video))
     video = torch.arange(grid.video, dtype=torch.float32)[None, None, :, None]
     sorted_by_place = grid.to_token_major(video).reshape(1, 1, -1, 1)
-    assert torch.equal(sorted_by_place.flatten().long(), grid.video_order(Order.TOKEN_MAJOR))
+    assert torch.equal(sorted_by_place.flatten()[grid.video_position(Order.TOKEN_MAJOR)], video.flatten())
     assert torch.equal(grid.from_token_major(sorted_by_place).reshape(1, 1, -1, 1), video)
 
 
 def test_token_major_puts_the_frames_of_a_place_together() -> None:
     grid = TokenGrid(text=0, frames=3, height=2, width=2)
-    assert grid.video_order(Order.TOKEN_MAJOR)[:3].tolist() == [0, 4, 8]
+    assert grid.video_position(Order.TOKEN_MAJOR)[[0, 4, 8]].tolist() == [0, 1, 2]
 
 
 def test_full_widths_equal_dense() -> None:

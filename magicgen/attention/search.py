@@ -4,6 +4,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, assert_never
 
 import torch
@@ -19,13 +20,15 @@ from magicgen.attention.plan import HeadTable, PartPlan, Phase, SearchRecord, Sp
 from magicgen.attention.quality import psnr
 from magicgen.attention.report import label_of
 from magicgen.attention.solve import Options, paper_rule, solve_budget, solve_error, total_error
-from magicgen.attention.timing import Clock
+from magicgen.attention.timing import Clock, in_turn, median_ratio
 from magicgen.attention.tokens import TokenGrid
 from magicgen.errors import PlanError
 
 DEFAULT_PHASES = (Phase("early", 1.0, 0.85), Phase("rest", 0.85, 0.0))
 WORTH_IT = 1.03
 """A plan has to be at least this much faster than dense, end to end, or the answer is: do not sparsify."""
+CONFIRM_SECONDS = 10
+"""About how many seconds of dense runs go into the last measurement of a plan; at least one run, at most five."""
 
 
 @dataclass(frozen=True)
@@ -224,6 +227,7 @@ class _Task:
                 plan = self._trial(self._paper_choice(self.goal))
             case _:
                 assert_never(self.goal)
+        plan = self._confirmed(plan)
         record = plan.record.model_copy(update={"seconds": round(time.perf_counter() - began, 1)})
         return SearchResult(replace(plan, record=record), tuple(self.trials))
 
@@ -284,14 +288,7 @@ class _Task:
             self.say(f"predicted speed-up {predicted:.2f}x: not worth it, staying dense")
             return self._dense(f"predicted speed-up {predicted:.2f}x is below {WORTH_IT}x")
         start = self.settings.clock()
-        with enable_sparse_attention(
-            self.models["transformer"],
-            plan,
-            control_branch=self.models.get("control_branch"),
-            kernel=self.settings.kernel,
-            dense=self.settings.dense,
-        ):
-            result = self.run()
+        result = self._run_by(plan)
         measured = self.run_seconds / (self.settings.clock() - start)
         quality = psnr(result, self.reference)
         self.trials.append((predicted, measured, quality))
@@ -309,6 +306,28 @@ class _Task:
             }
         )
         return replace(plan, record=record)
+
+    def _run_by(self, plan: SparsePlan) -> Any:
+        with enable_sparse_attention(
+            self.models["transformer"],
+            plan,
+            control_branch=self.models.get("control_branch"),
+            kernel=self.settings.kernel,
+            dense=self.settings.dense,
+        ):
+            return self.run()
+
+    def _confirmed(self, plan: SparsePlan) -> SparsePlan:
+        """The plan with its speed-up measured in turn with dense runs, not once; dense if nothing of it is left."""
+        if plan.is_dense:
+            return plan
+        pairs = min(5, max(1, round(CONFIRM_SECONDS / self.run_seconds)))
+        times = in_turn(self.run, partial(self._run_by, plan), pairs, self.device, self.settings.clock)
+        measured = median_ratio(*times)
+        self.say(f"in turn with dense runs, {pairs} pairs: {measured:.2f}x")
+        if measured < WORTH_IT:
+            return self._dense(f"measured speed-up {measured:.2f}x is below {WORTH_IT}x")
+        return replace(plan, record=plan.record.model_copy(update={"measured_speedup": round(measured, 3)}))
 
     def _keep_gaining_layers(self, chosen: list[int]) -> list[int]:
         """Layers whose choice is not predicted to be faster than dense go back to dense as a whole."""

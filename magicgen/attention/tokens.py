@@ -60,19 +60,12 @@ class TokenGrid:
     def __str__(self) -> str:
         return f"{self.text} text + {self.frames}x{self.height}x{self.width} video tokens"
 
-    def video_order(self, order: Order, device: torch.device | None = None) -> torch.Tensor:
-        """Video token (frame-major number) at each position of ``order``: int64 [V].
+    def video_position(self, order: Order, device: torch.device | None = None) -> torch.Tensor:
+        """Position in ``order`` of each frame-major video token: int64 [V].
 
         In token-major order the frames of one place stand next to each other, so that attention to the same place in
         other frames becomes a band around the diagonal (the reordering of Sparse VideoGen, arXiv 2502.01776).
         """
-        tokens = torch.arange(self.video, device=device)
-        if order is Order.TOKEN_MAJOR:
-            tokens = tokens.view(self.frames, self.places).T.reshape(-1)
-        return tokens
-
-    def video_position(self, order: Order, device: torch.device | None = None) -> torch.Tensor:
-        """Position in ``order`` of each frame-major video token: int64 [V], the inverse of :meth:`video_order`."""
         positions = torch.arange(self.video, device=device)
         if order is Order.TOKEN_MAJOR:
             positions = positions.view(self.places, self.frames).T.reshape(-1)

@@ -137,9 +137,9 @@ def test_mistakes_are_told_before_anything_is_queued(on: AnimateHandlers, docume
 
 def test_outlines_camera_import_and_export(on: AnimateHandlers) -> None:
     on.choose_photo(str(PHOTO), ONE)
-    wanted = {"id": 4, "box": [0.47, 0.28, 0.54, 0.97], "clicks": []}
+    wanted = {"id": 4, "turn": 9, "box": [0.47, 0.28, 0.54, 0.97], "clicks": []}
     answer = on.find_object(SimpleNamespace(_data=wanted), ONE)["answer"]
-    assert answer["id"] == 4
+    assert (answer["id"], answer["turn"]) == (4, 9)
     assert 0.4 < answer["box"][0] < answer["box"][2] < 0.6
     lost = on.find_object(SimpleNamespace(_data={"id": 5, "box": None, "clicks": []}), ONE)["answer"]
     assert "error" in lost

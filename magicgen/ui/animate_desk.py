@@ -79,20 +79,21 @@ class AnimateDesk:
         return self._outline is not None
 
     def find_object(self, visitor: Visitor, wanted: dict[str, Any]) -> dict[str, Any]:
-        """An outline: ``{"id", "box", "clicks"}`` -> ``{"id", "mask", "box"}`` or ``{"id", "error"}``."""
-        identity = wanted.get("id")
+        """An outline: ``{"id", "turn", "box", "clicks"}`` -> ``{"id", "turn", "mask", "box"}``, or with ``"error"``
+        instead of the last two."""
+        known = {"id": wanted.get("id"), "turn": wanted.get("turn")}
         try:
             given = wanted.get("box")
             box = None if given is None else Box(*(float(value) for value in given)).clipped()
             clicks = [(float(c["x"]), float(c["y"]), bool(c["keep"])) for c in wanted.get("clicks", [])][:100]
             if visitor.photo is None or self._outline is None or (box is None and not clicks):
-                return {"id": identity, "error": "There is no photo under this box."}
+                return {**known, "error": "There is no photo under this box."}
             mask = self._outline(visitor.photo.shown, box, clicks)
         except (KeyError, TypeError, ValueError) as error:
-            return {"id": identity, "error": f"No outline was found ({str(error)[:200]}). Paint it with the brush."}
+            return {**known, "error": f"No outline was found ({str(error)[:200]}). Paint it with the brush."}
         if not mask.any():
-            return {"id": identity, "error": "No outline was found here. Paint it with the brush, or draw a box."}
-        return {"id": identity, "mask": encode_rle(mask).to_json(), "box": boxes_from_masks(mask).tolist()}
+            return {**known, "error": "No outline was found here. Paint it with the brush, or draw a box."}
+        return {**known, "mask": encode_rle(mask).to_json(), "box": boxes_from_masks(mask).tolist()}
 
     def prepare(self, visitor: Visitor, drawing: dict[str, Any] | None, settings: AnimateSettings) -> Prepared:
         """Check a run; nothing is loaded.

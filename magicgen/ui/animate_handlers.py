@@ -123,6 +123,7 @@ class AnimateHandlers:
         visitor.waiting = None
         kept = (gr.skip(),) * 5
         if prepared is None or token is None or token.cancelled:
+            visitor.token = None
             yield note("Stopped before it began."), gr.update(visible=False), *kept
             return
         last = ProgressEvent("Starting", 0)

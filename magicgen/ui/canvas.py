@@ -35,10 +35,10 @@ def make_canvas(mode: Mode, *, frames: int = 17, fps: float = 8.0, segments: boo
 
     Properties that event handlers set with ``gr.update``: ``picture`` (``{"url", "width", "height"}`` or None; width
     and height are those of the photo, whose pixels boxes snap to), ``frames``, ``fps``, and ``answer``
-    (``{"id", "mask", "box"}`` or ``{"id", "error"}``, the outline of an object).
+    (``{"id", "turn", "mask", "box"}`` or ``{"id", "turn", "error"}``, the outline of an object).
 
-    Events: ``input`` after every finished change, ``outline`` (an object wants its mask; data ``id``, ``box``,
-    ``clicks``) and ``photo`` (a picture was dropped and uploaded; data ``path``).
+    Events: ``input`` after every finished change, ``outline`` (an object wants its mask; data ``id``,
+    ``turn``, ``box``, ``clicks``) and ``photo`` (a picture was dropped and uploaded; data ``path``).
 
     A function, not a subclass: gradio writes an interface file beside the source of every subclass that is imported.
     """

@@ -142,6 +142,9 @@ class App:
             )
         except OSError as error:
             raise ConfigError(f"The app cannot listen on {options.host}:{options.port or ''} ({error}).") from None
+        if self.page.mcp_error:
+            self.page.close(verbose=False)
+            raise ConfigError(f'MCP cannot be served ({self.page.mcp_error}). Try: pip install "gradio[mcp]".')
         return url
 
     def _load_first(self, model: str) -> threading.Thread:

@@ -119,7 +119,7 @@ class ReflectionTab:
         self, request: gr.Request, marks: dict[str, Any] | None, strength: float
     ) -> Iterator[tuple[Any, Any, Any, Any]]:
         visitor = self._visitor(request)
-        token = visitor.token = CancelToken()
+        token = visitor.removal = CancelToken()
         last = ProgressEvent("Starting", 0)
         try:
             prepared = self._prepare(visitor, marks, strength)
@@ -134,7 +134,7 @@ class ReflectionTab:
         except MagicGenError as error:
             yield note(in_words(error), kind="wrong"), gr.skip(), gr.skip(), gr.skip()
         finally:
-            visitor.token = None
+            visitor.removal = None
 
     def _prepare(self, visitor: Visitor, marks: dict[str, Any] | None, strength: float) -> PreparedRemoval:
         if visitor.mirror is None:
@@ -176,7 +176,7 @@ class ReflectionTab:
         return note(text), (visitor.mirror.shown, after), layer, files
 
     def _stop(self, request: gr.Request) -> str:
-        return note("Stopping ..." if self._visitor(request).stop() else "Nothing is running.")
+        return note("Stopping ..." if self._visitor(request).stop_removal() else "Nothing is running.")
 
     def _visitor(self, request: gr.Request) -> Visitor:
         return self.visitors.of(request.session_hash)

@@ -34,6 +34,7 @@ class Visitor:
     mirror: Photo | None = None
     waiting: Prepared | None = None
     token: CancelToken | None = None
+    removal: CancelToken | None = None
     history: list[Made] = field(default_factory=list)
     shown: Made | None = None
     last_seen: float = field(default_factory=time.monotonic)
@@ -44,13 +45,25 @@ class Visitor:
         self._count += 1
         return self.folder / f"magicgen-{self._count:03d}{suffix}"
 
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs or waits."""
+        return self.token is not None or self.removal is not None
+
     def stop(self) -> bool:
-        """Ask the visitor's job, running or waiting, to stop; whether there was one."""
-        self.waiting, had = None, self.waiting is not None
-        if self.token is not None:
-            self.token.cancel()
-            had = True
-        return had
+        """Ask the animation, running or waiting, to stop; whether there was one."""
+        self.waiting = None
+        if self.token is None:
+            return False
+        self.token.cancel()
+        return True
+
+    def stop_removal(self) -> bool:
+        """The same for the removal of a reflection."""
+        if self.removal is None:
+            return False
+        self.removal.cancel()
+        return True
 
 
 class Visitors:
@@ -97,7 +110,7 @@ class Visitors:
         now = time.monotonic()
         order = sorted(self._all, key=lambda key: self._all[key].last_seen)
         for place, key in enumerate(order):
-            idle = self._all[key].token is None
+            idle = not self._all[key].busy
             crowded = len(order) - place >= self._most
             if idle and (crowded or now - self._all[key].last_seen > self._idle_s):
                 _forget(self._all.pop(key))
@@ -105,4 +118,5 @@ class Visitors:
 
 def _forget(visitor: Visitor) -> None:
     visitor.stop()
+    visitor.stop_removal()
     shutil.rmtree(visitor.folder, ignore_errors=True)

@@ -283,15 +283,16 @@ function fitBox(object, box) {
   });
 }
 
-// Ask the page for the mask of an object; the answer comes back as props.answer.
+// Ask the page for the mask of an object; the answer comes back as props.answer. Only the last question counts.
+let asked = 0;
 function segment(object) {
   if (!props.segments) return;
   say('Looking for the outline ...');
-  trigger('outline', { id: object.id, box: object.boxed ? object.keys[0].box : null, clicks: object.clicks });
+  trigger('outline', { id: object.id, turn: ++asked, box: object.boxed ? object.keys[0].box : null, clicks: object.clicks });
 }
 
 function receiveAnswer(answer) {
-  if (!answer || !answer.id) return;
+  if (!answer || answer.turn !== asked) return;
   const object = state.objects.find((each) => each.id === answer.id);
   if (!object) return;
   if (answer.error) return say(answer.error);

@@ -65,7 +65,7 @@ class FrameSequence:
 
     def grey(self, frame: int) -> Floats:
         """(h, w) float32 in [0, 1]."""
-        return self._grey_bytes(frame).astype(np.float32) / 255
+        return self._grey_bytes(frame).astype(np.float32) / np.float32(255)
 
     def flow(self, last: int, this: int) -> FrameFlow:
         """Motion from frame ``last`` to its neighbour ``this``, which may be the earlier one."""

@@ -29,6 +29,8 @@ UInt8 = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 
+DARKEST_SHADOW = 0.5  # lightness in a shadow, as a share of that beside it
+SHADOW_FIT = 0.3
 LARGEST_COST = 6.0  # no single pixel outvotes its neighbours
 
 
@@ -46,7 +48,8 @@ class PropagateSettings:
         smooth_radius, smooth_eps: guided filter of the costs, in working pixels and squared grey values in [0, 1].
         rest: bonus of the background where it looks as it did before, so that objects whose colours match by chance do
             not stay there.
-        growth: chance that a layer reaches a little beyond its shape.
+        growth, more_growth: chance that a layer reaches a little beyond its shape, and more of it before a background
+            that stays as it is.
         sharpness: of the labels: factor on the smoothed costs.
         learning: share of the new frame in the templates where a layer is seen.
     """
@@ -59,6 +62,7 @@ class PropagateSettings:
     histogram: float = 0.5
     rest: float = 0.8
     growth: float = 0.03
+    more_growth: float = 0.09
     smooth_radius: int = 3
     smooth_eps: float = 1e-3
     sharpness: float = 1.5
@@ -170,14 +174,15 @@ class _LayerTracker:
 
     def _label(self, lab: Floats, grey: Floats) -> Floats:
         settings = self.settings
-        prior = self._prior()
+        fits = [_fit(layer, lab, settings.colour_sigma, shaded=index == 0) for index, layer in enumerate(self.layers)]
+        steady = _steadiness(self.layers[0], fits[0])
+        prior = self._prior(settings.growth + steady * settings.more_growth)
         cost = np.full(prior.shape, np.inf, np.float32)  # beyond its window a layer cannot win
         together = prior.sum(axis=0)
         for index, layer in enumerate(self.layers):
             place = (index, *layer.window)
             chance = prior[place] / together[layer.window]
-            outlier, rest = (settings.changing, 0.0) if index else (settings.outlier, settings.rest)
-            cost[place] = _colour_cost(layer, lab, settings, outlier, rest) - np.log(np.maximum(chance, 1e-5))
+            cost[place] = self._colour_cost(index, fits[index], lab, steady) - np.log(np.maximum(chance, 1e-5))
         cost = np.minimum(cost - cost.min(axis=0), LARGEST_COST)
         for index, layer in enumerate(self.layers):
             place = (index, *layer.window)
@@ -187,32 +192,51 @@ class _LayerTracker:
         labels = np.exp(-(cost - cost.min(axis=0)) * settings.sharpness)
         return labels / labels.sum(axis=0)
 
-    def _prior(self) -> Floats:
+    def _prior(self, growth: float) -> Floats:
         """(1 + N, h, w): what the carried labels and shapes expect before the colours are looked at."""
-        settings = self.settings
         left_over = np.clip(1 - sum(layer.seen for layer in self.layers), 0, 1)
         prior = np.zeros((len(self.layers), *left_over.shape), np.float32)
         for index, layer in enumerate(self.layers):
             window = layer.window
             shape = layer.shape[window] * (1.0 if index else 0.5)
-            expected = layer.seen[window] + (settings.amodal + left_over[window]) * shape
+            expected = layer.seen[window] + (self.settings.amodal + left_over[window]) * shape
             if expected.size:
-                around = settings.growth * cv2.blur(shape, (13, 13))
+                around = growth * cv2.blur(shape, (13, 13))
                 prior[(index, *window)] = cv2.GaussianBlur(expected, (0, 0), 1.0) + around + 1e-4
         prior[0] += 0.02
         return prior
 
+    def _colour_cost(self, index: int, fits: Floats, lab: Floats, steady: float) -> Floats:
+        """Within the layer's window: minus log likelihood of the frame's colours, in the template's place or
+        altogether. A background that is known to stay as it is must fit in place; an object may show a new side."""
+        settings, layer = self.settings, self.layers[index]
+        known, typical = layer.known[layer.window], share(layer.histogram, lab[layer.window])
+        weight = settings.histogram * (1 - steady) if index == 0 else settings.histogram
+        outlier = settings.outlier * (1 - 0.8 * steady) if index == 0 else settings.changing
+        in_place = (1 - weight) * fits + weight * typical
+        cost = -np.log(known * in_place + (1 - known) * 0.7 * typical + outlier)
+        return cost - steady * settings.rest * known * fits if index == 0 else cost
 
-def _colour_cost(layer: Layer, lab: Floats, settings: PropagateSettings, outlier: float, rest: float) -> Floats:
-    """Within the layer's window: minus log likelihood of the frame's colours, in the template's place or altogether."""
-    window = layer.window
-    now, template, known = lab[window], np.ascontiguousarray(layer.colour[window]), layer.known[window]
+
+def _fit(layer: Layer, lab: Floats, sigma: float, *, shaded: bool) -> Floats:
+    """Within the layer's window, in [0, 1]: how well colours fit the template in a 3x3 neighbourhood. ``shaded``: the
+    same colours in a shadow fit a little."""
+    now, template = lab[layer.window], np.ascontiguousarray(layer.colour[layer.window])
     if not now.size:
         return np.zeros(now.shape[:2], np.float32)
     kernel = np.ones((3, 3), np.uint8)
-    beside = np.maximum(np.maximum(now - cv2.dilate(template, kernel), cv2.erode(template, kernel) - now), 0)
-    fits = np.exp(-np.square(beside).sum(axis=-1) / (2 * settings.colour_sigma**2))
-    typical = share(layer.histogram, now)
-    in_place = (1 - settings.histogram) * fits + settings.histogram * typical
-    cost = -np.log(known * in_place + (1 - known) * 0.7 * typical + outlier)
-    return cost - rest * known * fits
+    low, high = cv2.erode(template, kernel), cv2.dilate(template, kernel)
+    beside = np.square(np.maximum(np.maximum(now - high, low - now), 0))
+    fits = np.exp(-beside.sum(axis=-1) / (2 * sigma**2))
+    if not shaded:
+        return fits
+    dark = np.square(np.maximum(DARKEST_SHADOW * low[..., 0] - now[..., 0], 0))
+    in_shadow = np.exp(-(dark + beside[..., 1] + beside[..., 2]) / (2 * sigma**2)) * (now[..., 0] <= high[..., 0])
+    return np.maximum(fits, SHADOW_FIT * in_shadow)
+
+
+def _steadiness(ground: Layer, fits: Floats) -> float:
+    """In [0, 1]: whether the background stays as it was but for the camera's motion (drawn scenes, fixed cameras), so
+    that what does not fit it is something else."""
+    sure = (ground.seen > 0.95) & (ground.known > 0.95)
+    return float(np.clip((fits[sure].mean() - 0.8) / 0.15, 0, 1)) if sure.any() else 0.0

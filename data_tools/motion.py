@@ -3,7 +3,7 @@
 All lengths are shares of the picture's diagonal per frame.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -43,16 +43,17 @@ class _Pair:
     errors: tuple[float | None, ...]
 
 
-def measure_motion(video: UInt8, masks: Sequence[Bools]) -> Motion:
-    """Motion in (T, H, W, 3) uint8 with (T, H, W) bool masks of the tracks.
+def measure_motion(video: UInt8, masks_at: Callable[[int], Sequence[Bools]]) -> Motion:
+    """Motion in (T, H, W, 3) uint8; ``masks_at(t)`` gives the (H, W) bool masks of all tracks in frame t.
 
     Dense inverse search flow (Kroeger et al. 2016) both ways, the camera as a homography fitted with MAGSAC (Barath et
     al. 2019) to the flow outside the masks, the rest of the flow as residual.
     """
+    count = len(masks_at(0))
     if len(video) < 2:
-        return Motion(None, None, None, None, (None,) * len(masks), (None,) * len(masks))
+        return Motion(None, None, None, None, (None,) * count, (None,) * count)
     starts = np.unique(np.linspace(0, len(video) - 2, min(_PAIRS, len(video) - 1)).round().astype(int))
-    pairs = [_measure_pair(video[t], video[t + 1], [mask[t] for mask in masks]) for t in starts]
+    pairs = [_measure_pair(video[t], video[t + 1], masks_at(int(t))) for t in starts]
 
     def median(values: Sequence[float | None]) -> float | None:
         known = [value for value in values if value is not None]
@@ -63,8 +64,8 @@ def measure_motion(video: UInt8, masks: Sequence[Bools]) -> Motion:
         median([pair.background for pair in pairs]),
         median([pair.inliers for pair in pairs]),
         median([pair.consistency for pair in pairs]),
-        tuple(median([pair.objects[k] for pair in pairs]) for k in range(len(masks))),
-        tuple(median([pair.errors[k] for pair in pairs]) for k in range(len(masks))),
+        tuple(median([pair.objects[k] for pair in pairs]) for k in range(count)),
+        tuple(median([pair.errors[k] for pair in pairs]) for k in range(count)),
     )
 
 

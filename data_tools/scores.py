@@ -29,7 +29,7 @@ CLIP_SCORES: dict[str, str] = {
     "camera_inliers": "share of flow vectors that one homography explains",
     "flow_consistency": "share of pixels whose forward and backward flow agree",
     "order": "difference of neighbouring frames over that of distant ones; near 1 for shuffled frames",
-    "cut_inside": "largest change between neighbouring frames over the usual one",
+    "cut_inside": "largest change between neighbouring frames over a large usual one",
     "static_overlay": "share of pixels with edges that stay while the picture moves (logos, captions)",
     "sharpness": "median variance of the Laplacian",
     "aesthetic": "aesthetic head on CLIP; null without its weights",

@@ -188,7 +188,7 @@ class ClipThresholds(StrictModel):
     duration: Band = Band(min=0.8)
     motion: Band = Band(min=0.0008)
     order: Band = Band(max=0.75)
-    cut_inside: Band = Band()
+    cut_inside: Band = Band(max=6.0)
     flow_consistency: Band = Band()
     camera_inliers: Band = Band()
     static_overlay: Band = Band(max=0.02)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, assert_never
 
+from data_tools.frames import LastClip
 from data_tools.layout import Layout
 from data_tools.records import ClipFacts, ClipRecord, Stage, VideoFacts, VideoFile
 from data_tools.settings import BuildSettings
@@ -78,11 +79,12 @@ class Work:
         from data_tools.stages.measure import Measure
         from data_tools.stages.text import Describe
 
+        clips = LastClip()
         self.ingest = Ingest(settings, self.layout)
         self.stages: tuple[Stage[ClipRecord, ClipRecord], ...] = (
             Describe(settings.text, self.layout),
-            Annotate(settings, self.layout),
-            Measure(settings.model_scores, self.layout),
+            Annotate(settings, self.layout, clips),
+            Measure(settings.model_scores, self.layout, clips),
         )
 
     def setup(self) -> None:

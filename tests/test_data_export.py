@@ -22,7 +22,7 @@ from data_tools.motion import measure_motion
 from data_tools.records import Phrase
 from data_tools.settings import Band, DataSettings, Thresholds
 from data_tools.stages.annotate import FoundTrack, keep_frames, pixel_box, to_tracks
-from data_tools.stages.measure import frame_order, static_overlay
+from data_tools.stages.measure import frame_order, static_overlay, thumbnails
 from data_tools.stages.text import RulePhrases
 from data_tools.store import from_row, to_row
 from data_tools.work import Work
@@ -155,18 +155,17 @@ class TestFilters:
 
     def test_still_moved_and_shuffled(self) -> None:
         video, labels = moving_square(1)
-        masks = [labels == 1]
-        moving = measure_motion(video, masks)
-        still = measure_motion(np.repeat(video[:1], 12, axis=0), [np.repeat(masks[0][:1], 12, axis=0)])
+        moving = measure_motion(video, lambda t: [labels[t] == 1])
+        still = measure_motion(np.repeat(video[:1], 12, axis=0), lambda t: [labels[0] == 1])
         assert moving.residuals[0] is not None
         assert still.residuals[0] is not None
         assert moving.residuals[0] > 5 * still.residuals[0] + 0.003
         shuffled = video[np.random.default_rng(0).permutation(len(video))]
-        ordered, mixed = frame_order(video), frame_order(shuffled)
+        ordered, mixed = frame_order(thumbnails(video)), frame_order(thumbnails(shuffled))
         assert ordered is not None
         assert mixed is not None
         assert ordered < 0.5 < 0.9 < mixed
-        assert frame_order(np.repeat(video[:1], 12, axis=0)) is None
+        assert frame_order(thumbnails(np.repeat(video[:1], 12, axis=0))) is None
 
     def test_static_overlay(self) -> None:
         ground = texture(4, 200, 200)

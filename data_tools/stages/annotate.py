@@ -9,6 +9,7 @@ from typing import Protocol, assert_never
 import numpy as np
 import numpy.typing as npt
 
+from data_tools.frames import LastClip
 from data_tools.layout import Layout
 from data_tools.records import NO_BOX, Box, ClipFacts, ClipRecord, Phrase, Resources, Track
 from data_tools.settings import (
@@ -20,7 +21,6 @@ from data_tools.settings import (
     SamPrompts,
 )
 from magicgen.control.rle import encode_rle
-from magicgen.media import read_video
 
 UInt8 = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
@@ -51,8 +51,9 @@ class Annotate:
 
     name, version = "annotate", 1
 
-    def __init__(self, settings: BuildSettings, layout: Layout) -> None:
+    def __init__(self, settings: BuildSettings, layout: Layout, clips: LastClip | None = None) -> None:
         self.settings, self.layout = settings, layout
+        self.clips = clips or LastClip()
         self.annotator: Annotator | None = None
 
     @property
@@ -69,7 +70,7 @@ class Annotate:
         if self.annotator is None:
             self.setup()
         assert self.annotator is not None
-        video = read_video(self.layout.root / record.facts.file).frames
+        video = self.clips.frames(self.layout.root / record.facts.file)
         found = self.annotator.annotate(video, record.facts, record.phrases)[: self.settings.max_tracks]
         tracks = to_tracks(found)
         keep = keep_frames(tracks, len(video), self.settings.sparse_frames, self.settings.sparse_policy)

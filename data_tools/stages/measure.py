@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from data_tools.frames import LastClip
 from data_tools.layout import Layout
 from data_tools.model_scores import ModelScorer
 from data_tools.motion import Motion, measure_motion
@@ -14,7 +15,6 @@ from data_tools.records import ClipRecord, Resources, Score, Track
 from data_tools.scores import CLIP_SCORES
 from data_tools.settings import ModelScores
 from magicgen.control.rle import Rle
-from magicgen.media import read_video
 
 UInt8 = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
@@ -26,8 +26,9 @@ class Measure:
 
     name, version = "measure", 1
 
-    def __init__(self, settings: ModelScores, layout: Layout) -> None:
+    def __init__(self, settings: ModelScores, layout: Layout, clips: LastClip | None = None) -> None:
         self.settings, self.layout = settings, layout
+        self.clips = clips or LastClip()
         self._scorer: ModelScorer | None = None
 
     @property
@@ -36,16 +37,18 @@ class Measure:
         return Resources(cpus=1, gpus=float(self.settings.device.startswith("cuda")), memory=2 << 30)
 
     def setup(self) -> None:
-        """Load the models that were given."""
+        """Load the models that were given, and what the hash needs."""
         self._scorer = ModelScorer(self.settings)
+        image_hash(np.zeros((1, 32, 32, 3), np.uint8))
 
     def __call__(self, record: ClipRecord) -> Sequence[ClipRecord]:
         if self._scorer is None:
             self.setup()
         assert self._scorer is not None
-        video = read_video(self.layout.root / record.facts.file).frames
-        masks = [decode_masks(track, video.shape[1:3]) for track in record.tracks]
-        motion = measure_motion(video, masks)
+        video = self.clips.frames(self.layout.root / record.facts.file)
+        size = (record.facts.height, record.facts.width)
+        motion = measure_motion(video, lambda frame: [decode_mask(track.rle[frame], size) for track in record.tracks])
+        small = thumbnails(video)
         tracks = tuple(
             replace(track, scores=track_scores(track, motion, index, video.shape[1:3]))
             for index, track in enumerate(record.tracks)
@@ -57,8 +60,8 @@ class Measure:
             "background_residual": motion.background,
             "camera_inliers": motion.inliers,
             "flow_consistency": motion.consistency,
-            "order": frame_order(video),
-            "cut_inside": largest_change(video),
+            "order": frame_order(small),
+            "cut_inside": largest_change(small),
             "static_overlay": static_overlay(video, motion.camera),
             "sharpness": sharpness(video),
             **self._scorer.scores(video, record.caption),
@@ -66,11 +69,14 @@ class Measure:
         return [replace(record, tracks=tracks, scores=_rounded(scores), image_hash=image_hash(video))]
 
 
-def decode_masks(track: Track, size: tuple[int, ...]) -> Bools:
+def decode_mask(rle: str | None, size: tuple[int, int]) -> Bools:
+    """(H, W) bool of one frame of a track."""
+    return np.zeros(size, np.bool_) if rle is None else Rle(size, rle).decode()
+
+
+def decode_masks(track: Track, size: tuple[int, int]) -> Bools:
     """(T, H, W) bool of a track."""
-    height, width = size
-    empty = np.zeros((height, width), np.bool_)
-    return np.stack([empty if rle is None else Rle((height, width), rle).decode() for rle in track.rle])
+    return np.stack([decode_mask(rle, size) for rle in track.rle])
 
 
 @dataclass(frozen=True)
@@ -148,15 +154,19 @@ def _ratio(residual: Score, background: Score, diagonal: float) -> Score:
     return residual / max(background, 0.05 / diagonal)
 
 
-def frame_order(video: UInt8) -> Score:
-    """Median over frames of the change to the next frame over the change to frames far away, on small pictures.
+def thumbnails(video: UInt8) -> npt.NDArray[np.float32]:
+    """(T, 32, 48, 3) of a video."""
+    return np.stack([cv2.resize(frame, (48, 32), interpolation=cv2.INTER_AREA) for frame in video]).astype(np.float32)
+
+
+def frame_order(small: npt.NDArray[np.float32]) -> Score:
+    """Median over frames of the change to the next frame over the change to frames far away, on :func:`thumbnails`.
 
     Time's order shows in it: neighbours of a real video are more alike than distant frames, those of a shuffled one are
     not. None for videos of fewer than nine frames or without any change.
     """
-    if len(video) < 9:
+    if len(small) < 9:
         return None
-    small = np.stack([cv2.resize(frame, (48, 32), interpolation=cv2.INTER_AREA) for frame in video]).astype(np.float32)
     flat = small.reshape(len(small), -1)
     far = np.array(
         [np.abs(flat - np.roll(flat, lag, axis=0)).mean() for lag in (len(flat) // 3, len(flat) // 2)]
@@ -165,11 +175,11 @@ def frame_order(video: UInt8) -> Score:
     return float(near / far) if far > 0.3 else None
 
 
-def largest_change(video: UInt8) -> float:
-    """The largest change between neighbouring frames over the median one (floored at one grey level)."""
-    small = np.stack([cv2.resize(frame, (48, 32), interpolation=cv2.INTER_AREA) for frame in video]).astype(np.float32)
+def largest_change(small: npt.NDArray[np.float32]) -> float:
+    """The largest change between neighbouring :func:`thumbnails` over a large usual one (the ninth decile, so that
+    repeated frames do not count, and at least two grey levels)."""
     changes = np.abs(np.diff(small, axis=0)).mean(axis=(1, 2, 3))
-    return float(changes.max(initial=0.0) / max(float(np.median(changes)) if changes.size else 0.0, 1.0))
+    return float(changes.max(initial=0.0) / max(float(np.quantile(changes, 0.9)) if changes.size else 0.0, 2.0))
 
 
 def static_overlay(video: UInt8, camera: Score) -> Score:
@@ -177,7 +187,10 @@ def static_overlay(video: UInt8, camera: Score) -> Score:
     camera stands still, because then all edges stay."""
     if camera is None or camera < 0.001:
         return None
-    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in video[:: max(1, len(video) // 12)]]
+    scale = min(1.0, 432 / max(video.shape[1:3]))
+    size = (round(video.shape[2] * scale), round(video.shape[1] * scale))
+    chosen = [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in video[:: max(1, len(video) // 12)]]
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in chosen]
     gradients = np.stack([np.stack([cv2.Sobel(g, cv2.CV_32F, 1, 0), cv2.Sobel(g, cv2.CV_32F, 0, 1)]) for g in grey])
     mean = gradients.mean(axis=0)
     wander = np.linalg.norm(gradients - mean, axis=1).mean(axis=0)

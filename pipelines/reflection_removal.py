@@ -163,6 +163,7 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
                 draft = enlarged(answer, picture.octaves[level - 1], mixture)
                 answer = self._refined(mixture, draft, guide, cancel)
         assert answer is not None
+        answer = self.network.calibrated(mixture, answer, guided=maps is not None and bool(maps.any()))
         if not torch.isfinite(answer.transmission).all():
             raise GenerationFailed("The reflection model made values that are no numbers; its weights are damaged.")
         return LayerSolution(_array(mixture), _array(answer.transmission), _array(answer.reflection))

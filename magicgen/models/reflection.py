@@ -48,7 +48,10 @@ class ReflectionAdapter(ModelMixin, ConfigMixin):
         prompt_layers: blocks after which a guide prompt block stands.
         refiner_widths: see :class:`LayerRefiner`.
         timestep: the fixed time at which the backbone is asked.
-        working_side: shorter side, in pixels, at which it was trained to see a picture.
+        working_side: shorter side, in pixels, at which it sees a picture.
+        boost: factor on the change that it makes, settled by cross-validation.
+        cap: largest root mean square of the automatic change; more than that is taken for a mistake and scaled down.
+            Changes that a person asked for are not bounded. None for no bound.
     """
 
     @register_to_config
@@ -67,6 +70,8 @@ class ReflectionAdapter(ModelMixin, ConfigMixin):
         refiner_widths: tuple[int, ...] = (32, 64, 96, 128),
         timestep: int = 499,
         working_side: int = 160,
+        boost: float = 1.0,
+        cap: float | None = None,
     ) -> None:
         super().__init__()
         patch = latent_channels * patch_size**2
@@ -197,6 +202,18 @@ class ReflectionNetwork(nn.Module):
     def refine(self, mixture: torch.Tensor, draft: LayerPair, guide: torch.Tensor) -> LayerPair:
         """Correct a draft at pixel level."""
         return LayerPair(*self.adapter.refiner(mixture, draft.transmission, draft.reflection, guide))
+
+    def calibrated(self, mixture: torch.Tensor, answer: LayerPair, *, guided: bool) -> LayerPair:
+        """The answer with its change scaled as the adapter's ``boost`` and ``cap`` say."""
+        boost, cap = self.adapter.config.boost, self.adapter.config.cap
+        if boost == 1 and (cap is None or guided):
+            return answer
+        change = answer.transmission - mixture
+        factor = torch.full_like(change[:, :1, :1, :1], boost)
+        if cap is not None and not guided:
+            size = change.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+            factor = factor * (cap / size.clamp_min(1e-6)).clamp_max(1)
+        return LayerPair(mixture + factor * change, answer.reflection)
 
     def _blocks(
         self,

@@ -12,8 +12,8 @@ from data_tools.settings import BuildSettings, EmbeddedAnnotation
 from magicgen.errors import MediaError
 from magicgen.progress import duration
 
-# Measured on one 2.5 GHz core for the embedded annotator, and for the lossless clips of the bundled defaults.
-SECONDS_A_FRAME_480P = 0.14
+# Of one core, all stages with the embedded annotator (benchmarks.data --what speed), and of the lossless clips.
+SECONDS_A_FRAME_480P = 0.2
 BYTES_A_PIXEL = 0.65
 _FRAME_480P = 854 * 480
 

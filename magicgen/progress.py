@@ -37,7 +37,7 @@ def silent(event: ProgressEvent) -> None:
     """A report that nobody reads."""
 
 
-class Cancelled(Exception):  # noqa: N818 (a wish, not an error)
+class Cancelled(Exception):
     """The person asked for the work to stop; nothing is wrong."""
 
     exit_code = 130

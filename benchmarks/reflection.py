@@ -26,6 +26,7 @@ import numpy.typing as npt
 from magicgen.control.guide import BoxMark, Layer, Mark, MaskMark, RemovalGuide
 from magicgen.evaluation.reflection import (
     ColourCorrector,
+    Darkening,
     PictureScore,
     best_colour_fit,
     bootstrap,
@@ -93,12 +94,15 @@ def baselines(cases: list[Case], rows: dict[str, dict[str, PictureScore]], folds
     if not folds:
         return
     causal: dict[str, PictureScore] = {}
+    darker: dict[str, PictureScore] = {}
     for fold in sorted({case.fold for case in cases}):
-        corrector = ColourCorrector.fitted([(case.mixture, case.truth) for case in cases if case.fold != fold])
-        for case in cases:
-            if case.fold == fold:
-                causal[case.name] = score(corrector(case.mixture), case.mixture, case.truth)
+        known = [(case.mixture, case.truth) for case in cases if case.fold != fold]
+        corrector, darkening = ColourCorrector.fitted(known), Darkening.fitted(known)
+        for case in (case for case in cases if case.fold == fold):
+            causal[case.name] = score(corrector(case.mixture), case.mixture, case.truth)
+            darker[case.name] = score(darkening(case.mixture), case.mixture, case.truth)
     rows["causal colour correction"] = causal
+    rows["causal darkening"] = darker
 
 
 def solve_all(

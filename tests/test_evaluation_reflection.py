@@ -9,6 +9,7 @@ import pytest
 from benchmarks.reflection import main
 from magicgen.evaluation.reflection import (
     ColourCorrector,
+    Darkening,
     best_colour_fit,
     bootstrap,
     psnr,
@@ -54,6 +55,11 @@ def test_colour_fits() -> None:
     assert psnr(best_colour_fit(mixtures[0], truths[0]), truths[0]) > 45
     corrector = ColourCorrector.fitted(list(zip(mixtures[1:], truths[1:], strict=True)))
     assert psnr(corrector(mixtures[0]), truths[0]) > psnr(mixtures[0], truths[0]) + 10
+
+
+def test_darkening_finds_the_offset_that_was_added() -> None:
+    truths = [scene(index) for index in range(4)]
+    assert Darkening.fitted([(truth + 9, truth) for truth in truths]).offset == 9
 
 
 def test_intervals() -> None:

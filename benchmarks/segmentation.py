@@ -123,8 +123,9 @@ def _folders(options: argparse.Namespace) -> list[Path]:
 
 def _read(folder: Path) -> tuple[UInt8, Bools]:
     video = read_video(folder / "video.mp4").frames
-    ids = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in sorted((folder / "masks").glob("*.png"))]
-    if len(ids) != len(video) or any(plane is None for plane in ids):
+    read = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in sorted((folder / "masks").glob("*.png"))]
+    ids = [plane for plane in read if plane is not None]
+    if len(ids) != len(video):
         raise DatasetError(f"{folder} has {len(video)} frames and {len(ids)} masks; every frame needs one.")
     numbers = np.stack([plane if plane.ndim == 2 else plane[..., 0] for plane in ids])
     return video, np.stack([numbers == number for number in range(1, int(numbers.max()) + 1)])
@@ -134,7 +135,7 @@ def _track(name: str, video: UInt8, truth: Bools, pictures: Path | None) -> Row:
     started = time.process_time()
     found = propagate_masks(video, truth[:, 0])
     seconds = time.process_time() - started
-    present = truth[:, 1:].any(axis=(2, 3))
+    present = np.asarray(truth[:, 1:].any(axis=(2, 3)))
     ghosts = int((found[:, 1:].any(axis=(2, 3)) & ~present).sum())
     _sheet(pictures, f"{name}-track", video, truth, found)
     objects = _means_where(_jaccard(found, truth)[:, 1:], present)
@@ -156,7 +157,7 @@ def _discover(name: str, video: UInt8, truth: Bools, pictures: Path | None) -> R
     started = time.process_time()
     tracks = discover_tracks(video)
     seconds = time.process_time() - started
-    present = truth.any(axis=(2, 3))
+    present = np.asarray(truth.any(axis=(2, 3)))
     best: list[float] = []
     for mask, there in zip(truth, present, strict=True):
         fits = [float(_jaccard(track.masks, mask)[there].mean()) for track in tracks]

@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # A room may import only rooms that stand before it.
 # fmt: off
 ROOMS = (
-    "errors", "config", "progress", "media", "photo", "control", "attention", "models", "segmentation", "planning", "sampling",
-    "weights", "synthetic", "training", "evaluation", "jobs", "ui", "commands", "cli", "__main__",
+    "errors", "config", "progress", "media", "photo", "control", "attention", "models", "segmentation", "planning",
+    "sampling", "weights", "synthetic", "training", "evaluation", "jobs", "ui", "commands", "cli", "__main__",
 )
 # fmt: on
 # These need neither torch nor anything that brings it.

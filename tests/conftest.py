@@ -1,11 +1,16 @@
 """Fixtures that several test files share."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.cli_runner import Run
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Test processes side by side must not fight for cores; torch reads this when it is imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture

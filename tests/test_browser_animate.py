@@ -1,6 +1,9 @@
 """The Animate tab as a visitor uses it: by mouse, by keyboard, on a phone, two at a time."""
 
 import json
+import shutil
+import subprocess
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,7 +114,7 @@ def test_from_upload_to_download_and_back(visitor: Watched, url: str, browser: A
     before = page.locator("#result video").get_attribute("src")
     page.locator("#toggle input").check()
     page.wait_for_function("old => document.querySelector('#result video').src !== old", arg=before)
-    page.locator("#history button").first.wait_for()
+    page.locator("#history .thumbnail-item").first.wait_for()
 
     other = watch(browser)
     other.open(url)
@@ -120,7 +123,7 @@ def test_from_upload_to_download_and_back(visitor: Watched, url: str, browser: A
     assert other.page.get_by_label("What happens (optional)").input_value() == "a rocket flies to the right"
     assert other.page.get_by_label("Seed", exact=True).input_value() == str(document["settings"]["seed"])
     assert other.page.locator("#lock input").is_checked()
-    assert other.page.locator("#history button").count() == 0
+    assert other.page.locator("#history .thumbnail-item").count() == 0
     other.page.click("#generate")
     other.wait_progress("Done.")
     again = json.loads(sidecar_of(other, tmp_path).read_text(encoding="utf-8"))
@@ -215,7 +218,7 @@ def test_mistakes_are_told_in_words(visitor: Watched, tmp_path: Path) -> None:
 
 def test_an_example_with_a_camera_move(visitor: Watched) -> None:
     page = visitor.page
-    page.locator("#examples button").first.click()
+    page.locator("#examples .thumbnail-item").first.click()
     page.wait_for_function("document.querySelector('#canvas canvas').dataset.value.includes('shuttle')")
     page.wait_for_function("document.querySelector('#estimate').innerText.includes(' frames of ')")
     page.get_by_text("Move the camera").click()
@@ -237,3 +240,28 @@ def test_two_visitors_do_not_meet(visitor: Watched, browser: Any, url: str) -> N
     other.page.click("#generate")
     other.page.get_by_text("There is no photo yet").wait_for()
     other.page.context.close()
+
+
+@pytest.fixture
+def axe(tmp_path: Path) -> Path:
+    """axe-core's script from the npm registry; a test of accessibility is skipped where that cannot be reached."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("no npm here to fetch axe-core with")
+    fetched = subprocess.run(
+        [npm, "pack", "--silent", "axe-core@4.14.1"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    if fetched.returncode:
+        pytest.skip("axe-core cannot be fetched from the npm registry here")
+    with tarfile.open(tmp_path / fetched.stdout.split()[-1]) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / "package" / "axe.min.js"
+
+
+def test_nothing_serious_stands_in_the_way_of_anybody(visitor: Watched, axe: Path) -> None:
+    draw_rocket(visitor)
+    visitor.page.add_script_tag(path=axe)
+    found = visitor.page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    serious = [each for each in found if each["impact"] in ("serious", "critical")]
+    targets = {(each["id"], str(node["target"])) for each in serious for node in each["nodes"]}
+    assert not {each for each in targets if "canvas" in each[1]}  # the rest is gradio's own markup

@@ -75,7 +75,13 @@ def load_tracker(kind: TrackerKind) -> Tracker:
             assert_never(kind)
 
 
+HOW_TO_GET = "Fetch it with 'hf download facebook/sam2.1-hiera-large --local-dir FOLDER' and give sam2=FOLDER."
+
+
 def _sam2(kind: Sam2Tracker) -> Tracker:
+    folder = Path(kind.weights)
+    if folder.exists() and not (folder / "config.json").is_file():
+        raise WeightsError(f"{folder} holds no SAM 2 in transformers' format (no config.json). {HOW_TO_GET}")
     import torch
     from transformers import Sam2VideoModel, Sam2VideoProcessor
 
@@ -85,8 +91,7 @@ def _sam2(kind: Sam2Tracker) -> Tracker:
         model = Sam2VideoModel.from_pretrained(kind.weights, local_files_only=True).to(device).eval()
     except (OSError, ValueError) as error:
         raise WeightsError(
-            f"SAM 2 cannot be loaded from {kind.weights} ({str(error).strip().splitlines()[0][:200]}). Fetch it with "
-            "'hf download facebook/sam2.1-hiera-large --local-dir FOLDER' and give sam2=FOLDER."
+            f"SAM 2 cannot be loaded from {kind.weights} ({str(error).strip().splitlines()[0][:200]}). {HOW_TO_GET}"
         ) from None
 
     def track(video: UInt8, first_masks: Bools) -> Bools:

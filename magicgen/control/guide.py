@@ -213,7 +213,9 @@ def _resolve(
             # Earlier clicks of the other layer tell the segmenter what does not belong to the region.
             others = tuple((p.x, p.y, False) for p in guide.marks if isinstance(p, PointMark) and p.layer is not layer)
             found = None if segment is None else segment(Prompt(((x, y, True), *others)))
-            return disc(x, y, height, width), _region(found, size)
+            core, region = disc(x, y, height, width), _region(found, size)
+            # Inside a region the click is no surer than the region, or the model would leave a blot around it.
+            return (np.minimum(core, np.float32(SEGMENT_STRENGTH)) if region.any() else core), region
         case BoxMark(box, _):
             inside = box_map(box, height, width)
             found = None if segment is None else segment(Prompt(box=box))

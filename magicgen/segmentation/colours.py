@@ -19,9 +19,11 @@ def histogram(lab: Floats, weight: Floats) -> Floats:
     return (counts / max(float(counts.sum()), 1e-6)).astype(np.float32).ravel()
 
 
-def share(values: Floats, lab: Floats) -> Floats:
-    """(h, w) float32 in [0, 1]: how typical the colours of (h, w, 3) Lab pixels are of a histogram."""
-    return (values / (values + 0.01))[_bins(lab)].reshape(lab.shape[:2])
+def shares(histograms: list[Floats], lab: Floats) -> list[Floats]:
+    """For every histogram (h, w) float32 in [0, 1]: how typical the pixels' colours are of it."""
+    cells = _bins(lab)
+    size = lab.shape[:2]
+    return [(values / (values + 0.01)).astype(np.float32)[cells].reshape(size) for values in histograms]
 
 
 def guided(guide: Floats, plane: Floats, radius: int, eps: float) -> Floats:

@@ -32,7 +32,6 @@ class DiscoverSettings:
         max_objects: most tracks.
         min_area: least share of the picture of an object.
         same_object: overlap (intersection over union) from which a region belongs to a track.
-        least_salience: of a region, as a share of the frame's most salient one.
     """
 
     working_side: int = 240
@@ -40,7 +39,6 @@ class DiscoverSettings:
     max_objects: int = 5
     min_area: float = 0.003
     same_object: float = 0.2
-    least_salience: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ def discover_tracks(video: UInt8, settings: DiscoverSettings | None = None) -> l
     sequence = FrameSequence(video, settings.working_side)
     motion = _gathered(_own_motion(sequence, len(video)), sequence)
     anchors = range(settings.anchor_step // 2, len(video), settings.anchor_step)
-    regions = {anchor: _regions(motion[anchor], settings) for anchor in anchors}
+    regions = {anchor: _regions(sequence.picture(anchor), motion[anchor], settings) for anchor in anchors}
     tracks = _follow(sequence, len(video), regions, motion, settings)
     return [_found(track, motion, video.shape[1:3]) for track in tracks]
 
@@ -122,8 +120,8 @@ def _gathered(motion: Floats, sequence: FrameSequence) -> Floats:
     return ((forward + backward) / 2).astype(np.float32)
 
 
-def _regions(motion: Floats, settings: DiscoverSettings) -> list[Bools]:
-    """The connected regions that move, the most salient first."""
+def _regions(picture: UInt8, motion: Floats, settings: DiscoverSettings) -> list[Bools]:
+    """Cut-out of every connected region that moves."""
     scaled = np.clip(motion * 85, 0, 255).astype(np.uint8)
     level, _ = cv2.threshold(scaled, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     moving = (scaled > max(level, 30)).astype(np.uint8)
@@ -134,10 +132,8 @@ def _regions(motion: Floats, settings: DiscoverSettings) -> list[Bools]:
     if count < 2:
         return []
     least = max(settings.min_area * moving.size, 0.15 * areas.max())
-    large = [labels == index + 1 for index in np.nonzero(areas >= least)[0]]
-    large.sort(key=lambda region: -_salience(region, motion))
-    best = _salience(large[0], motion)
-    return [region for region in large if _salience(region, motion) > settings.least_salience * best]
+    order = [index for index in np.argsort(-areas, kind="stable") if areas[index] >= least]
+    return [cut_out(picture, labels == index + 1) for index in order[: settings.max_objects]]
 
 
 def cut_out(picture: UInt8, region: Bools) -> Bools:
@@ -182,11 +178,10 @@ def _follow(
     """(T, h, w) tracks: from the best anchor in both directions, then from later finds that no track explains."""
     tracks: list[Bools] = []
     for _ in range(2):
-        best = max(regions, key=lambda anchor: sum(_salience(region, motion[anchor]) for region in regions[anchor]))
-        rough = regions[best][: settings.max_objects - len(tracks)]
-        if not rough:
+        best = max(regions, key=lambda anchor: _salience(regions[anchor], motion[anchor]), default=None)
+        if best is None or not regions[best]:
             break
-        seeds = np.stack(_apart([cut_out(sequence.picture(best), region) for region in rough]))
+        seeds = np.stack(_apart(regions[best]))[: settings.max_objects - len(tracks)]
         found = np.zeros((len(seeds), frames, *seeds.shape[1:]), np.bool_)
         found[:, best] = seeds
         for way in (range(best, frames), range(best, -1, -1)):
@@ -200,12 +195,8 @@ def _follow(
     return [track for track in tracks if track.any()]
 
 
-def _salience(region: Bools, motion: Floats) -> float:
-    """How much a region moves in all, less where it runs along the border of the picture: water, crowds, the ground."""
-    rim = np.concatenate([region[0], region[-1], region[:, 0], region[:, -1]])
-    across, down = np.ptp(np.nonzero(region.any(axis=0))[0]) + 1, np.ptp(np.nonzero(region.any(axis=1))[0]) + 1
-    border = min(1.0, 2.0 * float(rim.sum()) / float(across + down))
-    return float(motion[region].sum()) * (1 - border) ** 2
+def _salience(found: Sequence[Bools], motion: Floats) -> float:
+    return float(sum(motion[region].sum() for region in found))
 
 
 def _apart(found: Sequence[Bools]) -> list[Bools]:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO, TypeVar
 from uuid import uuid4
 
@@ -51,6 +51,26 @@ class Video:
 
     frames: UInt8
     fps: float
+
+
+def path_inside(folder: str | os.PathLike[str], name: str) -> Path:
+    """The file that a document in ``folder`` names; a document may come from anybody, so it reaches nothing outside.
+
+    Raises:
+        MediaError: an absolute path, one with "..", or a link that leads out of the folder.
+    """
+    posix, windows = PurePosixPath(name), PureWindowsPath(name)
+    outside = posix.is_absolute() or windows.is_absolute() or windows.drive or ".." in (*posix.parts, *windows.parts)
+    if outside or not name.strip() or "\0" in name:
+        raise MediaError(f"expected a path relative to the file's folder, without '..'; got {name[:120]!r}")
+    try:
+        target = (Path(folder) / name).resolve()
+        inside = target.is_relative_to(Path(folder).resolve())
+    except (OSError, RuntimeError, ValueError) as error:
+        raise MediaError(f"{name[:120]!r} is no usable path ({str(error)[:80]})") from error
+    if not inside:
+        raise MediaError(f"{name[:120]!r} leads out of the file's folder; copy it there")
+    return target
 
 
 def read_image(path: str | os.PathLike[str], *, max_side: int = MAX_SIDE) -> UInt8:

@@ -191,6 +191,17 @@ def test_files_with_mistakes_are_refused(document: object, words: str, tmp_path:
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["/etc/hostname", "../mask.png", "C:/mask.png", "link.png"])
+def test_masks_outside_the_folder_are_refused(name: str, tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    write_image(tmp_path / "mask.png", np.ones((20, 20), np.bool_))
+    (inner / "link.png").symlink_to(tmp_path / "mask.png")
+    document = {"version": 1, "marks": [{"kind": "mask", "mask": name, "layer": "reflection"}]}
+    with pytest.raises(GuideError, match="folder"):
+        guide_from_json(document, "guide.json", inner)
+
+
 def test_no_file_and_no_json(tmp_path: Path) -> None:
     with pytest.raises(GuideError, match="There is no guide file"):
         read_guide(tmp_path / "none.json")

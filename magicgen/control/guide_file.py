@@ -22,8 +22,8 @@ from magicgen.control.guide import (
     TextMark,
 )
 from magicgen.control.rle import encode_rle, rle_from_json
-from magicgen.errors import GuideError, MagicGenError
-from magicgen.media import read_mask, write_json
+from magicgen.errors import GuideError, MagicGenError, MediaError
+from magicgen.media import path_inside, read_mask, write_json
 
 VERSION = 1
 LAYERS = {"reflection": Layer.REFLECTION, "transmission": Layer.TRANSMISSION}
@@ -142,7 +142,10 @@ def _mark_from_json(value: object, folder: Path) -> Mark:
 
 def _mask(value: object, folder: Path) -> Any:
     if isinstance(value, str):
-        return read_mask(folder / value)
+        try:
+            return read_mask(path_inside(folder, value))
+        except MediaError as error:
+            raise GuideError(f"mask: {error}") from error
     return rle_from_json(value).decode()
 
 

@@ -8,13 +8,13 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar, assert_never
 
 from magicgen.control.geometry import Box, Interpolation, Linear, Smooth
 from magicgen.control.rle import Rle, encode_rle, rle_from_json
 from magicgen.errors import MediaError, TrajectoryError
-from magicgen.media import read_mask, write_bytes
+from magicgen.media import path_inside, read_mask, write_bytes
 
 T = TypeVar("T")
 
@@ -308,23 +308,12 @@ class _Reader:
         raise TrajectoryError(f"{where}: expected the path of a PNG file or a COCO RLE; got {_described(value)}")
 
     def mask_file(self, name: str) -> Rle:
-        posix, windows = PurePosixPath(name), PureWindowsPath(name)
-        outside = (
-            posix.is_absolute() or windows.is_absolute() or windows.drive or ".." in (*posix.parts, *windows.parts)
-        )
-        if outside or not name.strip() or "\0" in name:
-            raise TrajectoryError(
-                f"expected a path relative to the trajectory's folder, without '..'; got {name[:120]!r}"
-            )
-        if posix.suffix.lower() != ".png":
+        if PurePosixPath(name).suffix.lower() != ".png":
             raise TrajectoryError(f"expected a .png file (white object on black); got {name[:120]!r}")
         try:
-            target = (self.folder / name).resolve()
-            inside = target.is_relative_to(self.folder.resolve())
-        except (OSError, RuntimeError, ValueError) as error:
-            raise TrajectoryError(f"{name[:120]!r} is no usable path ({str(error)[:80]})") from error
-        if not inside:
-            raise TrajectoryError(f"{name[:120]!r} leads out of the trajectory's folder; copy the mask into it")
+            target = path_inside(self.folder, name)
+        except MediaError as error:
+            raise TrajectoryError(str(error)) from error
         try:
             return encode_rle(read_mask(target))
         except MediaError as error:

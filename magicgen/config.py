@@ -84,6 +84,11 @@ def parse_yaml(text: str, source: str) -> tuple[Any, Lines]:
             loader.dispose()
 
 
+def dump_yaml(values: Any) -> str:
+    """Plain values as YAML that :func:`parse_yaml` (and readers of YAML 1.1) read back as the same values."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=False)
+
+
 def apply_override(values: Any, override: str) -> None:
     """Set one ``a.b=value`` in nested dictionaries and lists, in place; missing dictionaries are made.
 
@@ -305,6 +310,22 @@ class _Loader(yaml.SafeLoader):
 
 _Loader.add_implicit_resolver(_FLOAT_TAG, _FLOAT, list("-+0123456789."))
 _Loader.add_implicit_resolver(_BOOL_TAG, _BOOL, list("tTfF"))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes words that either kind of reader would take for numbers; lists of numbers stand on one line."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def plain_list(self, values: Any) -> yaml.Node:
+        flow = bool(values) and all(isinstance(value, int | float) for value in values)
+        return self.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=flow)
+
+
+_Dumper.add_implicit_resolver(_FLOAT_TAG, _FLOAT, list("-+0123456789."))
+_Dumper.add_representer(list, _Dumper.plain_list)
+_Dumper.add_representer(tuple, _Dumper.plain_list)
 
 
 def _collect_lines(node: yaml.Node, path: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int]) -> None:

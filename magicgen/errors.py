@@ -22,6 +22,10 @@ class GuideError(MagicGenError):
     """A click, box, stroke, mask or word that cannot be used."""
 
 
+class StoryError(MagicGenError):
+    """A tale, a story file or a planner's answer that cannot be used."""
+
+
 class MediaError(MagicGenError):
     """An image, a video or an output path that cannot be read or written."""
 

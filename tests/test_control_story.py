@@ -1,5 +1,6 @@
 """Story files: what is accepted, what is refused and how the message names the place."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ def test_pictures_are_looked_for_beside_the_file_only(tmp_path: Path, reference:
     write_image(tmp_path / "fox.png", np.zeros((4, 4, 3), np.uint8))
     values = story(characters=[{"name": "Ruby", "description": "a fox", "references": [reference]}])
     write_story(folder / "story.json", story_from_values(story(), "x"))
-    (folder / "story.json").write_text(__import__("json").dumps(values))
+    (folder / "story.json").write_text(json.dumps(values))
     with pytest.raises(StoryError, match=re.escape("characters[0].references")):
         read_story(folder / "story.json")
 
@@ -119,8 +120,8 @@ def test_pictures_come_back_as_paths(tmp_path: Path) -> None:
         assert again == page
         assert "fox.png" in (tmp_path / name).read_text()
         assert str(tmp_path) not in (tmp_path / name).read_text()
+    (tmp_path / "other").mkdir()
     with pytest.raises(StoryError, match="lies outside"):
-        (tmp_path / "other").mkdir()
         write_story(tmp_path / "other" / "story.yaml", page)
 
 

@@ -91,7 +91,7 @@ class Subject(StrictModel):
     def _four_numbers(cls, box: object) -> object:
         if not isinstance(box, list | tuple) or len(box) != 4:
             raise ValueError("a box is four numbers [x0, y0, x1, y1] from 0 to 1")
-        return box
+        return tuple(box)  # strict mode takes no list for a tuple outside of JSON
 
     @field_validator("box")
     @classmethod

@@ -25,7 +25,12 @@ def run_band(
         parts = _joined_tiles(q, k, v, grid.text, group.plan.tiles)
     else:
         parts = _sliding_tiles(q, k, v, grid.text, group.plan.tiles, own=bool(group.permuted))
-    put_back(torch.cat(parts, dim=2), grid, group, out)
+    split, video = len(group.straight), out[:, :, grid.text :]
+    if group.straight:
+        for tile, part in zip(group.plan.tiles, parts, strict=True):
+            put_heads(video[:, :, tile.start : tile.stop], group.straight, part[:, :split])
+    if group.permuted:
+        _put_permuted(torch.cat([part[:, split:] for part in parts], dim=2), grid, group, video)
 
 
 def line_up(x: torch.Tensor, grid: TokenGrid, group: HeadGroup) -> torch.Tensor:
@@ -49,11 +54,11 @@ def put_back(result: torch.Tensor, grid: TokenGrid, group: HeadGroup, out: torch
     video = out[:, :, grid.text :]
     put_heads(video, group.straight, result[:, :split])
     if group.permuted:
-        put_heads(
-            video.unflatten(2, (grid.frames, grid.places)),
-            group.permuted,
-            grid.from_token_major(result[:, split:]),
-        )
+        _put_permuted(result[:, split:], grid, group, video)
+
+
+def _put_permuted(result: torch.Tensor, grid: TokenGrid, group: HeadGroup, video: torch.Tensor) -> None:
+    put_heads(video.unflatten(2, (grid.frames, grid.places)), group.permuted, grid.from_token_major(result))
 
 
 def _joined_tiles(

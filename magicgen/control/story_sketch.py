@@ -5,6 +5,7 @@ subjects (see :meth:`magicgen.control.story.Panel.drawing_order`) hide the lines
 the list changes nothing.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,10 +189,10 @@ def _thin(lines: UInt8, place: tuple[float, float, float, float], height: int, w
     scale = (x1 - x0) / lines.shape[1]
     ink = (lines > 127).astype(np.float32)
     if scale < 1:
-        reach = min(9, round(1 / scale))
+        reach = min(9, math.ceil(1 / scale))
         ink = cv2.dilate(ink, np.ones((reach, reach), np.uint8)).astype(np.float32)
     moved = _warped(ink, place, height, width) >= 0.5
-    if scale > 1.5:
+    if not 0.95 < scale < 1.2:
         moved = skeletonized(moved)
     return np.where(moved, 255, 0).astype(np.uint8)
 

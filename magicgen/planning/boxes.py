@@ -47,7 +47,7 @@ KIND_WIDTHS = {
 }
 KIND_HEIGHTS = {"mouse": 0.72, "duck": 0.8, "frog": 0.78, "penguin": 0.85, "owl": 0.82, "elephant": 1.12, "bear": 1.05}
 SIZES = {"small": 0.8, "big": 1.18, "": 1.0}
-_SHOT_HEIGHTS: dict[Shot, float] = {"wide": 0.46, "medium": 0.62, "close": 0.84}
+_SHOT_HEIGHTS: dict[Shot, float] = {"wide": 0.52, "medium": 0.62, "close": 0.84}
 _CROWDED = (1.0, 1.0, 1.0, 0.94, 0.85, 0.75, 0.66, 0.6, 0.55, 0.5, 0.48, 0.46, 0.44)
 """Factor of the heights by the number of subjects."""
 _EDGE = 0.03

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 
@@ -42,6 +43,7 @@ from magicgen.planning.words import (
 
 _USUAL_PLACE, _USUAL_TIME = ("meadow", "meadow"), "day"
 _PANEL_WORDS = 40
+_BALLOON_SIGNS = 90
 _LEAST_ENGLISH = 0.2
 
 
@@ -214,16 +216,7 @@ def _panel(
     sitters = _instances(beat, number, labels, options, warnings)
     people = [person for person, _ in sitters]
     actions = beat.actions
-    balloons = tuple(
-        Balloon(
-            speaker=labels[quote.speaker] if quote.speaker is not None else "",
-            text=quote.text[:MAX_CAPTION],
-            kind="thought" if quote.thought else "speech",
-        )
-        for reading in beat.readings
-        for quote in reading.quotes
-        if quote.text.strip()
-    )[:MAX_BALLOONS]
+    balloons = _balloons(beat, labels)
     shot = _shot(beat, len(sitters), number)
     poses = [actions.get(person, "stands") for person in people]
     drawn = [_sitter(person, pose) for person, pose in zip(people, poses, strict=True)]
@@ -243,6 +236,25 @@ def _panel(
         subjects=tuple(subjects),
         balloons=balloons,
     )
+
+
+def _balloons(beat: _Beat, labels: dict[Person, str]) -> tuple[Balloon, ...]:
+    """What is said, in order; what one says in two parts of a sentence goes into one balloon."""
+    found: list[Balloon] = []
+    for reading in beat.readings:
+        for quote in reading.quotes:
+            if not quote.text.strip():
+                continue
+            speaker = labels[quote.speaker] if quote.speaker is not None else ""
+            kind: Literal["speech", "thought"] = "thought" if quote.thought else "speech"
+            text = quote.text[:MAX_CAPTION]
+            last = found[-1] if found else None
+            same = last is not None and (last.speaker, last.kind) == (speaker, kind)
+            if last is not None and same and len(last.text) + len(text) < _BALLOON_SIGNS:
+                found[-1] = Balloon(speaker=speaker, text=f"{last.text} {text}", kind=kind)
+            else:
+                found.append(Balloon(speaker=speaker, text=text, kind=kind))
+    return tuple(found[:MAX_BALLOONS])
 
 
 def local_prompt(description: str, pose: str | None, facing: Facing) -> str:

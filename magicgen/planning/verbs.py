@@ -16,7 +16,8 @@ _DOING = {
     "stands": "stand stay wait look see watch find smile stop meet stare gaze hide hold notice listen point show give "
     "take get grab hug help share pick open build make wear want love like know feel be have begin start turn lose "
     "live gather nod bow shiver tremble frown pause discover lift pull push throw catch paint cook bake plant fix "
-    "grow glow guard search reach keep put think wonder remember learn need appear join offer touch shake freeze win belong",
+    "grow glow guard search reach keep put think wonder remember learn need appear join offer touch shake "
+    "freeze win belong",
 }
 _IRREGULAR = {
     "go": "went gone",

@@ -18,10 +18,13 @@ def train(config: Config, overrides: Overrides = None, resume: Resume = False, d
     from magicgen.config import load_config, read_yaml
     from magicgen.training.options import TrainingOptions
     from magicgen.training.reflection_options import ReflectionTraining
+    from magicgen.training.story_options import StoryTraining
 
     values, _ = read_yaml(config)
-    options: TrainingOptions | ReflectionTraining
-    if isinstance(values, dict) and "task" in values:
+    options: TrainingOptions | ReflectionTraining | StoryTraining
+    if isinstance(values, dict) and values.get("task") == "story":
+        options = load_config(config, StoryTraining, overrides or ())
+    elif isinstance(values, dict) and "task" in values:
         options = load_config(config, ReflectionTraining, overrides or ())
     else:
         options = load_config(config, TrainingOptions, overrides or ())
@@ -36,6 +39,10 @@ def train(config: Config, overrides: Overrides = None, resume: Resume = False, d
                 from magicgen.training.reflection import train_reflection
 
                 results([train_reflection(options, resume=resume, report=report, log=note)])
+            case StoryTraining():
+                from magicgen.training.story import train_story
+
+                results([train_story(options, resume=resume, report=report, log=note)])
             case _:
                 from magicgen.training.run import train as run_training
 

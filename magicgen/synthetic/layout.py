@@ -77,7 +77,7 @@ def _side(box: Box) -> str:
     return " on the left" if middle < 0.4 else (" on the right" if middle > 0.6 else " in the middle")
 
 
-def _fitted(figure: Figure, settings: SceneSettings, phase: float) -> Place:
+def fitted(figure: Figure, settings: SceneSettings, phase: float) -> Place:
     """The place at which the drawing fills the box as far as its aspect allows."""
     x0, y0, x1, y1 = figure.box
     pose, outline = posed(figure.action, phase, figure.design.frame), _outline(figure, phase)
@@ -91,7 +91,7 @@ def _fitted(figure: Figure, settings: SceneSettings, phase: float) -> Place:
 
 def tightened(figure: Figure, aspect: float) -> Figure:
     """The same figure with its box shrunk to what the drawing covers; ``aspect`` = width / height of the picture."""
-    outline, place = _outline(figure, 1.2), _fitted(figure, SceneSettings(height=1000, width=round(1000 * aspect)), 1.2)
+    outline, place = _outline(figure, 1.2), fitted(figure, SceneSettings(height=1000, width=round(1000 * aspect)), 1.2)
     points = (outline * (1, -1) + (0, 0.5)) * place.size + (place.x, place.y)
     low, high = points.min(axis=0) / (1000 * aspect, 1000), points.max(axis=0) / (1000 * aspect, 1000)
     return replace(figure, box=(float(low[0]), float(low[1]), float(high[0]), float(high[1])))
@@ -105,7 +105,7 @@ def _outline(figure: Figure, phase: float) -> Floats:
 
 def _object(figure: Figure, settings: SceneSettings) -> ObjectPlan:
     times = np.linspace(0, 2 * np.pi, settings.frames, endpoint=False)
-    first = _fitted(figure, settings, 1.2)
+    first = fitted(figure, settings, 1.2)
     # standing actions breathe and wave over the frames without changing size or place
     places = tuple(replace(first, pose=posed(figure.action, 1.2 + t, figure.design.frame)) for t in times)
     design = figure.design

@@ -1,0 +1,56 @@
+"""What a training run of the story model is told."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from magicgen.config import StrictModel
+from magicgen.training.options import OptimizerOptions, Positive, Share
+
+
+class StoryData(StrictModel):
+    """Drawn pictures; sizes are multiples of 16."""
+
+    height: Positive = 128
+    width: Positive = 192
+    batch_size: Positive = 16
+    workers: Annotated[int, Field(ge=0)] = 1
+
+    @model_validator(mode="after")
+    def _grid(self) -> "StoryData":
+        if self.height % 16 or self.width % 16:
+            raise ValueError("height and width must be multiples of 16")
+        return self
+
+
+class StoryModel(StrictModel):
+    """A fresh network. ``words``, ``local``: text tokens of the global prompt and of each subject."""
+
+    heads: Positive = 4
+    layers: Positive = 4
+    control_layers: tuple[int, ...] = (0, 2)
+    time_dim: Positive = 64
+    words: Positive = 32
+    local: Positive = 16
+
+
+class StoryTraining(StrictModel):
+    """One run of ``magicgen train`` for ``task: story``.
+
+    ``subject`` is the weight of subjects in the loss against 1 elsewhere; ``pure_noise`` the share of examples that
+    start from noise alone, where a sampler starts.
+    """
+
+    task: Literal["story"]
+    out: Path
+    seed: int = 0
+    steps: Positive
+    model: StoryModel = StoryModel()
+    data: StoryData = StoryData()
+    optimizer: OptimizerOptions
+    subject: Annotated[float, Field(ge=1)] = 6.0
+    pure_noise: Share = 0.4
+    precision: Literal["no", "bf16"] = "no"
+    checkpoint_every: Positive = 200
+    start_from: Path | None = None

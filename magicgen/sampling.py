@@ -81,6 +81,7 @@ def denoise(
     callback: StepCallback | None = None,
     cancel: CancelToken | None = None,
     interrupted: Callable[[], bool] | None = None,
+    skip: int = 0,
 ) -> torch.Tensor:
     """Turn noise into a clean latent.
 
@@ -93,6 +94,7 @@ def denoise(
         callback: called after every step; a returned tensor replaces the latents.
         cancel: looked at before every step.
         interrupted: looked at before every step; once true, the latents are returned as they are.
+        skip: steps left out at the start, for latents that are a picture noised to the timestep of step ``skip``.
 
     Raises:
         progress.Cancelled: ``cancel`` was set.
@@ -102,6 +104,8 @@ def denoise(
     timesteps = scheduler.timesteps
     previous: torch.Tensor | None = None
     for step, timestep in enumerate(timesteps):
+        if step < skip:
+            continue
         if cancel is not None:
             cancel.raise_if_cancelled()
         if interrupted is not None and interrupted():

@@ -2,8 +2,8 @@
 
 The form of EliGen (arXiv 2501.01097): words of different subjects do not see each other; a subject's words and the
 picture inside its box see each other; the global words see the whole picture; picture to picture stays full. Beside
-that the picture inside a box sees that subject's reference tokens (identity by shared attention, masked by subject), and
-a reference sees itself alone, so that what it contributes does not depend on the picture.
+that the picture inside a box sees that subject's reference tokens (identity by shared attention, masked by subject),
+and a reference sees itself alone, so that what it contributes does not depend on the picture.
 
 The order of tokens: global words, the local words of every subject, picture, cast. A plan holds the few classes of
 queries that share their keys; each is one dense call on gathered keys, and no mask of all pairs exists outside of
@@ -166,5 +166,6 @@ def regional_attention(
 def _check(plan: RegionPlan, q: torch.Tensor, text: int) -> None:
     if q.shape[2] != plan.total or text != plan.text:
         raise PlanError(
-            f"regional attention got {q.shape[2]} tokens, {text} of them text; its plan is for {plan.total} and {plan.text}"
+            f"regional attention got {q.shape[2]} tokens, {text} of them text; its plan is for {plan.total}, "
+            f"{plan.text} of them text"
         )

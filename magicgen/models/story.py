@@ -58,7 +58,9 @@ class StoryNetwork(nn.Module):
         self.transformer, self.branch, self.text_encoder = transformer, branch, text_encoder
         self.vae = vae.requires_grad_(False)
 
-    def forward(self, noisy: torch.Tensor, timestep: torch.Tensor, given: StoryConditions) -> torch.Tensor:
+    def forward(
+        self, noisy: torch.Tensor, timestep: torch.Tensor, given: StoryConditions, base_ratio: float = 0.0
+    ) -> torch.Tensor:
         """The clean picture (B, 1, C, h, w) from a noisy one; ``timestep``: (B,) in 0..999."""
         quiet = torch.zeros_like(noisy)
         batch, _, _, height, width = noisy.shape
@@ -70,7 +72,7 @@ class StoryNetwork(nn.Module):
             [torch.cat([told, nothing], dim=2), torch.cat([nothing, given.cast_known.to(noisy)], dim=2)], dim=1
         )
         rotary = rotary_embedding(self.transformer.config, 2, height, width, noisy.device)
-        with regional_attention((self.transformer, self.branch), given.plans):
+        with regional_attention((self.transformer, self.branch), given.plans, base_ratio):
             control = self.branch(
                 frames, torch.cat([given.map, quiet], dim=1), given.text, timestep, image_rotary_emb=rotary
             )
@@ -97,4 +99,3 @@ class StoryNetwork(nn.Module):
     def encode(self, pictures: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, 1, C, H/8, W/8)."""
         return encode_video(self.vae, pictures[:, :, None])
-

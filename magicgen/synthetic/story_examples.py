@@ -246,7 +246,9 @@ def _told(
     placed = np.full((SLOTS, 4), np.nan, np.float32)
     placed[: len(boxes)] = boxes
     spoken = [prompt if rng.random() < shares.words else "" for prompt in prompts]
-    masks = np.any(clip.tracks.masks[:, 0], axis=0) if clip.tracks.masks is not None else np.zeros((height, width), bool)
+    masks = (
+        np.any(clip.tracks.masks[:, 0], axis=0) if clip.tracks.masks is not None else np.zeros((height, width), bool)
+    )
     return StoryPicture(
         picture=clip.video[0],
         subjects=masks | (clip.shadows[0] > 8),
@@ -269,5 +271,3 @@ def _lines(rng: np.random.Generator, clip: SceneClip, edges: float) -> np.ndarra
         if mask.any():
             lines = np.maximum(lines, edge_lines(clip.video[0], mask))
     return lines
-
-

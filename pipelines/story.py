@@ -1,35 +1,34 @@
-"""Stories: places, characters from several sides, subjects alone, and panels in which they stand where the layout says.
+"""Stories: character sheets, empty places, subjects alone and panels, all drawn by one backbone.
 
-Every stage is one call that returns a picture, so that each can be looked at, edited and made again; a panel depends on
-its own inputs and seed alone. AutoStory's order (arXiv 2311.11243): a subject is drawn alone, cut out, turned into
-lines, composed at its box, and the panel is drawn from that.
+AutoStory (arXiv 2311.11243) on a video transformer: words act in their boxes (regional attention), characters stay by
+attention to a cast of references, places by a plate, figures by sketches or skeletons through the control branch. Every
+call depends on its arguments alone, so a panel can be made again without touching the others.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from diffusers import DiffusionPipeline
-from diffusers.utils.torch_utils import randn_tensor
 
 from magicgen.attention.regions import RegionBox, RegionPlan
-from magicgen.control.story import Facing, Panel, Subject
-from magicgen.control.story_sketch import Composition, Cutout, compose, cut_out
+from magicgen.control.story import Character, Panel, Subject
 from magicgen.errors import StoryError
 from magicgen.models import BlockTransformAutoencoder, ControlBranch, VideoTransformer, WordTextEncoder
 from magicgen.models.conditioning import decode_video
 from magicgen.models.story import StoryConditions, StoryNetwork
 from magicgen.progress import CancelToken
-from magicgen.sampling import Scheduler, StepCallback, denoise, guided
+from magicgen.sampling import Scheduler, StepCallback, StepReport, denoise, guided
 from magicgen.synthetic.poses import Action
 from magicgen.synthetic.skeleton import Frame, draw_keypoints
 from magicgen.synthetic.story_examples import (
     ALONE_BOX,
     ALONE_SIZE,
-    GROUND,
     PAPER,
     SHEET_YAWS,
     SIZE,
@@ -39,69 +38,45 @@ from magicgen.synthetic.story_examples import (
 )
 
 UInt8 = npt.NDArray[np.uint8]
-Bools = npt.NDArray[np.bool_]
-PAPER_SHADE = 245
-INK_DISTANCE = 14
-"""Difference from the paper, of 255, from which a pixel belongs to the drawing."""
-_FACING_WORDS: Mapping[Facing, str] = {
-    "front": "",
-    "left": "facing left",
-    "right": "facing right",
-    "away": "facing away",
-}
-
-
-@dataclass(frozen=True)
-class DrawSettings:
-    """How a picture is drawn.
-
-    Attributes:
-        seed: of the noise, drawn on the CPU.
-        steps: denoising steps; None for the model's own number.
-        guidance: classifier-free guidance on the local prompts; 1 is none.
-        regional: words and references act in their boxes only; off for comparison.
-        base_ratio: how much of the unmasked attention is mixed in.
-        strength: with a picture to start from, how much of it is made anew (1: all).
-    """
-
-    seed: int = 0
-    steps: int | None = None
-    guidance: float = 1.0
-    regional: bool = True
-    base_ratio: float = 0.0
-    strength: float = 1.0
+Floats = npt.NDArray[np.float32]
+Progress = Callable[[int, int], None]
+PAPER_TONE = 245
+VIEWS = ("", " facing right", " facing away")
+POSES = {action.value: action for action in Action}
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """What a picture is drawn from; empty fields are unknown to the model.
+    """What one picture is made from; H x W pixels, up to :data:`SLOTS` subjects.
 
     Attributes:
-        background: the global prompt.
-        prompts, boxes: local prompts and normalised boxes, at most SLOTS of each.
-        plate: (H, W, 3) uint8, the place without its subjects.
-        cast: reference of each subject, (H, W / SLOTS, 3) uint8, or None.
-        condition: (H, W, 3) uint8, lines or skeletons on black.
-        start: (H, W, 3) uint8, for models without a sketch branch: composed crops, noised by ``strength``.
+        background: the global prompt. prompts, boxes: of every subject.
+        cast: for every subject the picture by which it is known, or None.
+        plate: (H, W, 3) uint8, the place without subjects, or None.
+        condition: (H, W, 3) uint8, sketch or skeletons on black.
+        draft: (H, W, 3) uint8 a rough picture to start from, or None. strength: how much of it is noise at the start.
     """
 
     background: str
-    prompts: tuple[str, ...] = ()
-    boxes: tuple[RegionBox, ...] = ()
-    plate: UInt8 | None = None
-    cast: tuple[UInt8 | None, ...] = ()
-    condition: UInt8 | None = None
-    start: UInt8 | None = None
+    prompts: tuple[str, ...]
+    boxes: tuple[RegionBox, ...]
+    cast: tuple[UInt8 | None, ...]
+    plate: UInt8 | None
+    condition: UInt8
+    draft: UInt8 | None = None
+    strength: float = 1.0
 
 
 class StoryPipeline(DiffusionPipeline):
-    """The story model with its stages.
+    """The storybook model.
 
     Args:
-        transformer, branch, text_encoder, vae, scheduler: as trained by configs/train/story_tiny.yaml.
-        words, local: text tokens of the global prompt and of each subject.
-        height, width: size that the model draws best, multiples of 16.
-        steps: number of denoising steps that it needs.
+        transformer, branch, text_encoder, vae: parts of :class:`~magicgen.models.story.StoryNetwork`.
+        scheduler: CogVideoX DDIM or DPM.
+        words, local: text tokens of the global prompt and of each subject, as trained.
+        default_height, default_width: the size of pictures that the weights make best; also that of sheets.
+        default_steps, default_guidance: what a call without these arguments uses.
+        base_ratio: share of attention without regions that is mixed in.
     """
 
     model_cpu_offload_seq = "text_encoder->branch->transformer->vae"
@@ -115,279 +90,336 @@ class StoryPipeline(DiffusionPipeline):
         scheduler: Scheduler,
         words: int = 32,
         local: int = 16,
-        height: int = 128,
-        width: int = 192,
-        steps: int = 6,
+        default_height: int = 128,
+        default_width: int = 192,
+        default_steps: int = 6,
+        default_guidance: float = 1.0,
+        base_ratio: float = 0.0,
     ) -> None:
         super().__init__()
         self.register_modules(
             transformer=transformer, branch=branch, text_encoder=text_encoder, vae=vae, scheduler=scheduler
         )
-        self.register_to_config(words=words, local=local, height=height, width=width, steps=steps)
+        self.register_to_config(
+            words=words,
+            local=local,
+            default_height=default_height,
+            default_width=default_width,
+            default_steps=default_steps,
+            default_guidance=default_guidance,
+            base_ratio=base_ratio,
+        )
         self.network = StoryNetwork(transformer, branch, text_encoder, vae).eval()
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the pictures."""
-        return self.config.height, self.config.width
-
     def unknown_words(self, prompt: str) -> list[str]:
-        """The words of a prompt that the model has never seen."""
+        """Words that the text encoder does not know."""
         return self.text_encoder.unknown_words(prompt)
 
     @torch.no_grad()
     def __call__(
         self,
         picture: Picture,
-        settings: DrawSettings | None = None,
-        *,
-        callback: StepCallback | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        generator: torch.Generator | None = None,
+        regional: bool = True,
+        callback_on_step_end: StepCallback | None = None,
         cancel: CancelToken | None = None,
     ) -> UInt8:
-        """Draw one picture, (H, W, 3) uint8.
-
-        Raises:
-            StoryError: more subjects than the model takes, or pictures of another size.
-            progress.Cancelled: ``cancel`` was set.
-        """
-        settings = settings or DrawSettings()
-        self._check(picture)
-        height, width = self.size
-        device = self._execution_device
-        shape = (1, 1, self.vae.config.latent_channels, height // 8, width // 8)
-        generator = torch.Generator().manual_seed(settings.seed)
-        latents = randn_tensor(shape, generator=generator, device=device, dtype=torch.float32)
-        count = settings.steps or self.config.steps
-        skip = 0
-        if picture.start is not None:
-            latents, skip = self._noised(picture.start, latents, count, settings.strength)
-        given = self._conditions(picture, settings, device)
-        free = self._conditions(
-            Picture(picture.background, ("",) * len(picture.prompts), picture.boxes, picture.plate, (), None),
-            settings,
-            device,
-        )
-
-        def predict(state: torch.Tensor, timestep: torch.Tensor, step: int) -> torch.Tensor:
-            times = timestep.to(device).float().expand(1)
-            output = self.network(state, times, given, settings.base_ratio)
-            if settings.guidance == 1:
-                return output
-            return guided(output, self.network(state, times, free, settings.base_ratio), settings.guidance)
-
-        latents = denoise(predict, self.scheduler, latents, count, callback=callback, cancel=cancel, skip=skip)
-        frames = decode_video(self.vae, latents)[0, :, 0]
-        return ((frames.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
-
-    def draw_plate(self, background: str, settings: DrawSettings) -> UInt8:
-        """An empty place."""
-        return self(Picture(background), settings)
-
-    def draw_sheet(self, description: str, settings: DrawSettings, reference: UInt8 | None = None) -> UInt8:
-        """A character from the front, from the side and from behind, in one picture (multi-view consistency through
-        full attention between the views); ``reference``: its front view, (H, W / SLOTS, 3)."""
-        height, width = self.size
-        noun = f"{_article(description)} stands"
-        prompts = (noun, f"{noun} facing right", f"{noun} facing away")
-        boxes = tuple((i / SLOTS, 0.0, (i + 1) / SLOTS, 1.0) for i in range(SLOTS))
-        points = []
-        for index, yaw in enumerate(SHEET_YAWS):
-            centre = (index + 0.5) * width / SLOTS
-            place = canonical_place(height, centre, SIZE, yaw, Action.STANDS, Frame())
-            points.append(skeleton_points(place, height, width, Action.STANDS))
-        condition = draw_keypoints(np.stack(points), height, width)
-        cast = () if reference is None else (reference,) * SLOTS
-        return self(Picture(PAPER, prompts, boxes, self.paper(), cast, condition), settings)
-
-    def front_of(self, sheet: UInt8) -> UInt8:
-        """The reference of a character: the first third of its sheet."""
-        return np.ascontiguousarray(sheet[:, : sheet.shape[1] // SLOTS])
-
-    def reference_from(self, picture: UInt8, mask: Bools) -> UInt8:
-        """A front view from somebody's own picture: the masked character at the size and place of a sheet's."""
-        height, width = self.size
-        third = width // SLOTS
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        if len(rows) == 0:
-            raise StoryError("The reference picture shows nothing before its background.")
-        window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-        figure, alpha = picture[window].astype(np.float32), mask[window].astype(np.float32)
-        scale = min(1.12 * SIZE * height / figure.shape[0], 0.94 * third / figure.shape[1])
-        size = max(1, round(figure.shape[1] * scale)), max(1, round(figure.shape[0] * scale))
-        figure, alpha = (cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (figure, alpha))
-        canvas = np.full((height, third, 3), PAPER_SHADE, np.float32)
-        top, left = round(GROUND * height) - size[1], (third - size[0]) // 2
-        part = canvas[top : top + size[1], left : left + size[0]]
-        part += alpha[..., None] * (figure - part)
-        return np.round(canvas).astype(np.uint8)
-
-    def draw_alone(self, subject: Subject, settings: DrawSettings, reference: UInt8 | None = None) -> UInt8:
-        """A subject of a panel alone on paper, in its pose and view, from its words and its reference."""
-        height, width = self.size
-        action = action_of(subject)
-        place = canonical_place(height, 0.5 * width, ALONE_SIZE, subject.yaw, action, Frame())
-        condition = draw_keypoints(skeleton_points(place, height, width, action)[None], height, width)
-        picture = Picture(PAPER, (local_prompt(subject),), (ALONE_BOX,), self.paper(), (reference,), condition)
-        return self(picture, settings)
-
-    def cut(self, alone: UInt8) -> Cutout:
-        """The subject of a picture on paper, cropped, with its lines.
-
-        Raises:
-            StoryError: nothing is drawn.
-        """
-        return cut_out(alone, drawn_on_paper(alone))
-
-    def draw_panel(
-        self,
-        panel: Panel,
-        plate: UInt8,
-        cutouts: Mapping[int, Cutout],
-        references: Mapping[str, UInt8],
-        settings: DrawSettings,
-        *,
-        callback: StepCallback | None = None,
-        cancel: CancelToken | None = None,
-    ) -> UInt8:
-        """A panel: its subjects drawn onto the plate, from back to front, as many at a time as the model takes.
+        """Draw one picture, (height, width, 3) uint8.
 
         Args:
-            panel: boxes and words.
-            plate: (H, W, 3) uint8, its empty place.
-            cutouts: dense condition of each subject, by index; a subject without one is drawn from words and box.
-            references: front view by character.
-            settings: see :class:`DrawSettings`.
-            callback, cancel: as in ``denoise``.
+            picture: what it is made from.
+            height, width: multiples of 16, by default those of the weights.
+            num_inference_steps, guidance_scale: by default those of the weights; guidance works on the subjects' words.
+            generator: source of the noise, on the CPU.
+            regional: words and cast act in their boxes; without it everything sees everything.
+            callback_on_step_end: called with a :class:`~magicgen.sampling.StepReport` after every step.
+            cancel: looked at before every step.
+
+        Raises:
+            StoryError: a size that is no multiple of 16, or more subjects than the model knows.
+            GenerationFailed: the network made values that are no numbers.
+            progress.Cancelled: ``cancel`` was set.
         """
-        height, width = self.size
-        order = panel.drawing_order()
-        result = plate
-        for start in range(0, max(len(order), 1), SLOTS):
-            chosen = order[start : start + SLOTS]
-            part = panel.model_copy(update={"subjects": tuple(panel.subjects[i] for i in chosen)})
-            told = {n: cutouts[i] for n, i in enumerate(chosen) if i in cutouts}
-            composition = compose(part, told, height, width)
-            result = self(
-                self.panel_picture(part, result, composition, references), settings, callback=callback, cancel=cancel
-            )
-        return result
-
-    def panel_picture(
-        self, panel: Panel, plate: UInt8, composition: Composition, references: Mapping[str, UInt8]
-    ) -> Picture:
-        """What the model is told of a panel with at most SLOTS subjects."""
-        boxes = []
-        for subject, landed in zip(panel.subjects, composition.boxes, strict=True):
-            box = subject.box if landed is None else (landed.x0, landed.y0, landed.x1, landed.y1)
-            boxes.append((max(box[0], 0.0), max(box[1], 0.0), min(box[2], 1.0), min(box[3], 1.0)))
-        return Picture(
-            panel.background,
-            tuple(local_prompt(subject) for subject in panel.subjects),
-            tuple(boxes),
-            plate,
-            tuple(references.get(subject.character) for subject in panel.subjects),
-            cv2.cvtColor(composition.sketch, cv2.COLOR_GRAY2RGB),
+        size = (height or self.config.default_height, width or self.config.default_width)
+        if size[0] % 16 or size[1] % 16 or min(size) < 32:
+            raise StoryError(f"A picture's sides are multiples of 16 of at least 32 pixels; got {size[0]} x {size[1]}.")
+        if len(picture.prompts) > SLOTS:
+            raise StoryError(f"The story model draws up to {SLOTS} subjects at once; got {len(picture.prompts)}.")
+        steps = num_inference_steps or self.config.default_steps
+        scale = self.config.default_guidance if guidance_scale is None else guidance_scale
+        given = self._conditions(picture, size, regional)
+        bare = (
+            None
+            if scale == 1
+            else self._conditions(replace(picture, prompts=("",) * len(picture.prompts)), size, regional)
         )
+        noise = torch.randn(given.plate.shape, generator=generator, device="cpu").to(self.device)
+        latents, skip = self._start(picture, noise, steps)
 
-    def paper(self) -> UInt8:
-        """The plain ground of sheets and of subjects alone."""
-        return np.full((*self.size, 3), PAPER_SHADE, np.uint8)
+        def predict(latents: torch.Tensor, timestep: torch.Tensor, step: int) -> torch.Tensor:
+            time = timestep.reshape(1).to(latents.device)
+            output = self.network(latents, time, given)
+            return output if bare is None else guided(output, self.network(latents, time, bare), scale)
 
-    def _conditions(self, picture: Picture, settings: DrawSettings, device: torch.device) -> StoryConditions:
-        height, width = self.size
-        cast = np.full((height, width, 3), 255, np.uint8)
-        known = torch.zeros(1, 1, 1, height // 8, width // 8, device=device)
-        for index, reference in enumerate(picture.cast):
-            if reference is not None:
-                columns = slice(index * width // SLOTS, index * width // SLOTS + reference.shape[1])
-                cast[:, columns] = reference
-                known[..., index * (width // 8) // SLOTS : (index + 1) * (width // 8) // SLOTS] = 1
+        clean = denoise(
+            predict, self.scheduler, latents, steps, callback=callback_on_step_end, cancel=cancel, skip=skip
+        )
+        return _pixels(decode_video(self.vae, clean))
+
+    def sheet(self, character: Character, references: Sequence[UInt8], *, seed: int, steps: int | None = None) -> UInt8:
+        """A character from the front, the side and the back, (h, 3 w, 3) uint8, drawn in one go.
+
+        Args:
+            character: whose description is drawn.
+            references: pictures of it; the first one becomes the front view.
+        """
+        height, width = self.config.default_height, self.config.default_width
+        known = _as_slot(references[0], height, width // SLOTS) if references else None
+        boxes = tuple((index / SLOTS, 0.0, (index + 1) / SLOTS, 1.0) for index in range(SLOTS))
+        words = _with_article(character.description)
+        places = [
+            canonical_place(height, (index + 0.5) * width / SLOTS, SIZE, yaw, Action.STANDS, Frame())
+            for index, yaw in enumerate(SHEET_YAWS)
+        ]
+        points = [skeleton_points(place, height, width, Action.STANDS) for place in places]
+        drawn = self(
+            Picture(
+                PAPER,
+                tuple(f"{words} stands{view}" for view in VIEWS),
+                boxes,
+                (known,) * SLOTS,
+                np.full((height, width, 3), PAPER_TONE, np.uint8),
+                draw_keypoints(np.stack(points), height, width),
+            ),
+            num_inference_steps=steps,
+            generator=_generator(seed),
+        )
+        if known is not None:
+            drawn[:, : known.shape[1]] = known
+        return drawn
+
+    def slot(self, sheet: UInt8) -> UInt8:
+        """The picture by which a character is known: the front view of a sheet."""
+        return np.ascontiguousarray(sheet[:, : sheet.shape[1] // SLOTS])
+
+    def plate(self, background: str, *, height: int, width: int, seed: int, steps: int | None = None) -> UInt8:
+        """An empty place, (height, width, 3) uint8."""
         blank = np.zeros((height, width, 3), np.uint8)
-        plate = torch.tensor([float(picture.plate is not None)], device=device)
-        prompts = (*picture.prompts, *("",) * (SLOTS - len(picture.prompts)))
-        boxes = (*picture.boxes, *(None,) * (SLOTS - len(picture.boxes)))
-        words, local = self.config.words, self.config.local
-        plan = RegionPlan(words, local, height // 16, width // 16, boxes)
-        return StoryConditions(
-            plate=self._latent(blank if picture.plate is None else picture.plate, device) * plate,
-            plate_known=plate,
-            cast=self._latent(cast, device) * known,
-            cast_known=known,
-            map=self._latent(blank if picture.condition is None else picture.condition, device),
-            text=self.network.embed([picture.background], [prompts], words, local),
-            plans=(plan,) if settings.regional else None,
+        return self(
+            Picture(background, (), (), (), None, blank),
+            height,
+            width,
+            num_inference_steps=steps,
+            generator=_generator(seed),
         )
 
-    def _latent(self, picture: UInt8, device: torch.device) -> torch.Tensor:
-        signed = torch.from_numpy(picture).to(device).permute(2, 0, 1)[None].float().div(127.5).sub(1)
-        return self.network.encode(signed)
+    def alone(self, subject: Subject, slot: UInt8 | None, *, seed: int, steps: int | None = None) -> UInt8:
+        """One subject on a plain ground, large, in its pose and view; (h, w, 3) uint8 of the weights' own size."""
+        height, width = self.config.default_height, self.config.default_width
+        action = pose_of(subject)
+        place = canonical_place(height, 0.5 * width, ALONE_SIZE, subject.yaw, action, Frame())
+        points = skeleton_points(place, height, width, action)
+        return self(
+            Picture(
+                PAPER,
+                (subject.prompt,),
+                (ALONE_BOX,),
+                (slot,),
+                np.full((height, width, 3), PAPER_TONE, np.uint8),
+                draw_keypoints(points[None], height, width),
+            ),
+            num_inference_steps=steps,
+            generator=_generator(seed),
+        )
 
-    def _noised(self, start: UInt8, noise: torch.Tensor, count: int, strength: float) -> tuple[torch.Tensor, int]:
-        """A picture noised to the step from which ``strength`` of the run is left, and how many steps that skips."""
-        skip = min(count - 1, max(0, round(count * (1 - strength))))
-        self.scheduler.set_timesteps(count)
-        time = self.scheduler.timesteps[skip : skip + 1]
-        clean = self._latent(start, noise.device)
-        return self.scheduler.add_noise(clean, noise, time.to(noise.device)), skip
+    def panel(
+        self,
+        panel: Panel,
+        slots: Mapping[str, UInt8],
+        *,
+        plate: UInt8 | None = None,
+        sketch: UInt8 | None = None,
+        keypoints: Floats | None = None,
+        draft: UInt8 | None = None,
+        strength: float = 0.7,
+        regional: bool = True,
+        height: int,
+        width: int,
+        seed: int,
+        steps: int | None = None,
+        guidance: float | None = None,
+        progress: Progress | None = None,
+        cancel: CancelToken | None = None,
+    ) -> UInt8:
+        """The picture of a panel, (height, width, 3) uint8.
 
-    def _check(self, picture: Picture) -> None:
-        if len(picture.prompts) > SLOTS or len(picture.boxes) != len(picture.prompts):
-            raise StoryError(
-                f"One picture takes up to {SLOTS} subjects with a box each; got {len(picture.prompts)} prompts and "
-                f"{len(picture.boxes)} boxes."
+        Args:
+            panel: words and boxes. More subjects than the model knows are drawn in turns, from back to front.
+            slots: pictures of the characters by name, as :meth:`slot` gives them.
+            plate: (height, width, 3) uint8, the empty place.
+            sketch: (height, width) uint8, white lines on black.
+            keypoints: (subjects, 17, 3) joints instead of a sketch, see ``magicgen.synthetic.skeleton``.
+            draft: (height, width, 3) uint8, a rough picture such as pasted cutouts, to start from instead of noise: the
+                way that needs no sketches. strength: how much noise is put on it, 0..1.
+            regional: False lets all words act everywhere.
+        """
+        generator = _generator(seed)
+        order = panel.drawing_order()
+        turns = [order[start : start + SLOTS] for start in range(0, len(order), SLOTS)] or [()]
+        picture: UInt8 | None = None
+        for turn in turns:
+            subjects = [panel.subjects[index] for index in turn]
+            condition = np.zeros((height, width, 3), np.uint8)
+            if sketch is not None:
+                lines = sketch if len(turns) == 1 else _inside(sketch, subjects)
+                condition = cv2.cvtColor(lines, cv2.COLOR_GRAY2RGB)
+            elif keypoints is not None:
+                condition = draw_keypoints(np.nan_to_num(keypoints[list(turn)]), height, width)
+            picture = self(
+                Picture(
+                    panel.background,
+                    tuple(subject.prompt for subject in subjects),
+                    tuple(subject.box for subject in subjects),
+                    tuple(slots.get(subject.character) for subject in subjects),
+                    plate if picture is None else picture,
+                    condition,
+                    draft,
+                    strength,
+                ),
+                height,
+                width,
+                steps,
+                guidance,
+                generator,
+                regional,
+                _stepped(progress),
+                cancel,
             )
-        for name in ("plate", "condition", "start"):
-            given = getattr(picture, name)
-            if given is not None and given.shape[:2] != self.size:
-                raise StoryError(
-                    f"The {name} is {given.shape[1]}x{given.shape[0]} pixels; the model draws "
-                    f"{self.size[1]}x{self.size[0]}."
-                )
+        assert picture is not None
+        return picture
+
+    def _conditions(self, picture: Picture, size: tuple[int, int], regional: bool) -> StoryConditions:
+        height, width = size
+        count = SLOTS - len(picture.prompts)
+        prompts = picture.prompts + ("",) * count
+        known = [slot is not None for slot in picture.cast] + [False] * count
+        cast = np.full((height, width, 3), 255, np.uint8)
+        for index, slot in enumerate(picture.cast):
+            if slot is not None:
+                left, right = index * width // SLOTS, (index + 1) * width // SLOTS
+                cast[:, left:right] = _sized(slot, height, right - left)
+        plate = (
+            np.zeros((height, width, 3), np.uint8) if picture.plate is None else _sized(picture.plate, height, width)
+        )
+        stacked = self.network.encode(self._signed(np.stack([plate, cast, _sized(picture.condition, height, width)])))
+        columns = torch.arange(width // 8, device=stacked.device) * SLOTS // (width // 8)
+        told = torch.tensor(known, device=stacked.device)[columns].to(stacked)
+        told = told[None, None, None, None].expand(1, 1, 1, height // 8, -1)
+        text = self.network.embed([picture.background], [prompts], self.config.words, self.config.local)
+        boxes = tuple(picture.boxes) + (None,) * count
+        plan = RegionPlan(self.config.words, self.config.local, height // 16, width // 16, boxes)
+        here = torch.full((1,), float(picture.plate is not None), device=stacked.device)
+        return StoryConditions(
+            plate=stacked[:1] * here,
+            plate_known=here,
+            cast=stacked[1:2] * told,
+            cast_known=told,
+            map=stacked[2:3],
+            text=text,
+            plans=(plan,) if regional else None,
+            base_ratio=float(self.config.base_ratio),
+        )
+
+    def _start(self, picture: Picture, noise: torch.Tensor, steps: int) -> tuple[torch.Tensor, int]:
+        """Noise, or a draft with noise on it and the number of steps that this saves."""
+        if picture.draft is None or picture.strength >= 1:
+            return noise * self.scheduler.init_noise_sigma, 0
+        skip = min(steps - 1, max(0, round((1 - picture.strength) * steps)))
+        self.scheduler.set_timesteps(steps, device=noise.device)
+        height, width = noise.shape[-2] * 8, noise.shape[-1] * 8
+        draft = self.network.encode(self._signed(_sized(picture.draft, height, width)[None]))
+        alpha = self.scheduler.alphas_cumprod.to(noise)[int(self.scheduler.timesteps[skip])]
+        return alpha.sqrt() * draft + (1 - alpha).sqrt() * noise, skip
+
+    def _signed(self, pictures: UInt8) -> torch.Tensor:
+        """(B, H, W, 3) uint8 -> (B, 3, H, W) in [-1, 1]."""
+        return torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 
-def local_prompt(subject: Subject) -> str:
-    """A subject's words, with its pose and view where the prompt leaves them out."""
-    words = subject.prompt
-    action, view = action_of(subject).value, _FACING_WORDS[subject.facing]
-    if not any(other.value in words.split() for other in Action):
-        words = f"{words} {action}"
-    if view and "facing" not in words:
-        words = f"{words} {view}"
-    return words
+def load_story_pipeline(folder: str | Path, device: torch.device | str | None = None) -> StoryPipeline:
+    """A story model from its folder, in single precision.
 
-
-def action_of(subject: Subject) -> Action:
-    """The drawn action that a pose means; standing for words that the storybook world has no pose for."""
-    given = (subject.pose or "").lower().split()
-    for action in Action:
-        if any(word in (action.value, action.value.removesuffix("s")) for word in given):
-            return action
-    return Action.STANDS
-
-
-def drawn_on_paper(picture: UInt8) -> Bools:
-    """(H, W) bool: what stands on plain paper, holes filled; paper is what the border is connected to.
-
-    A drawing has outlines, so a white figure on white paper is found too.
+    Raises:
+        OSError: files are missing.
     """
-    smooth = cv2.medianBlur(picture, 3)
-    shade = np.median(np.concatenate([smooth[0], smooth[:, 0], smooth[:, -1]]), axis=0)
-    ink = (np.abs(smooth.astype(np.float32) - shade).max(axis=2) > INK_DISTANCE).astype(np.uint8)
-    ink = cv2.morphologyEx(ink, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    flooded = np.pad(ink, 1)
-    cv2.floodFill(flooded, None, (0, 0), 2)
-    figure = (flooded[1:-1, 1:-1] != 2).astype(np.uint8)
-    figure = cv2.morphologyEx(figure, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    count, labels, facts, _ = cv2.connectedComponentsWithStats(figure)
-    if count < 2:
-        return np.zeros(figure.shape, np.bool_)
-    largest = int(facts[1:, cv2.CC_STAT_AREA].max())
-    kept = [n for n in range(1, count) if facts[n, cv2.CC_STAT_AREA] >= 0.04 * largest]
-    return np.isin(labels, kept)
+    pipeline = StoryPipeline.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
-def _article(description: str) -> str:
-    first = description.split(" ", 1)[0].lower()
-    if first in ("a", "an", "the"):
-        return description
-    return f"{'an' if first[:1] in tuple('aeiou') else 'a'} {description}"
+def pose_of(subject: Subject) -> Action:
+    """The action of a subject: of its pose, else of the words of its prompt; standing where there is none."""
+    if subject.pose is not None and subject.pose in POSES:
+        return POSES[subject.pose]
+    return next((POSES[word] for word in subject.prompt.split() if word in POSES), Action.STANDS)
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed % 2**63)
+
+
+def _with_article(description: str) -> str:
+    words = description.strip()
+    if words.split(" ", 1)[0].lower() in ("a", "an", "the"):
+        return words
+    return f"{'an' if words[:1].lower() in 'aeiou' else 'a'} {words}"
+
+
+def _stepped(progress: Progress | None) -> StepCallback | None:
+    if progress is None:
+        return None
+
+    def each(report: StepReport) -> None:
+        progress(report.step, report.num_steps)
+
+    return each
+
+
+def _inside(sketch: UInt8, subjects: Sequence[Subject]) -> UInt8:
+    """The lines inside the boxes of some subjects."""
+    height, width = sketch.shape
+    kept = np.zeros_like(sketch)
+    for subject in subjects:
+        x0, y0, x1, y1 = subject.box
+        window = slice(int(y0 * height), round(y1 * height)), slice(int(x0 * width), round(x1 * width))
+        kept[window] = sketch[window]
+    return kept
+
+
+def _sized(picture: UInt8, height: int, width: int) -> UInt8:
+    if picture.shape[:2] == (height, width):
+        return picture
+    method = cv2.INTER_AREA if picture.shape[0] > height else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=method), np.uint8)
+
+
+def _as_slot(reference: UInt8, height: int, width: int) -> UInt8:
+    """A person's picture in the form of a front view: whole, centred, standing on the ground of sheets."""
+    scale = min(0.92 * height / reference.shape[0], width / reference.shape[1])
+    rows, columns = max(1, round(reference.shape[0] * scale)), max(1, round(reference.shape[1] * scale))
+    slot = np.full((height, width, 3), 255, np.uint8)
+    top, left = height - rows - round(0.04 * height), (width - columns) // 2
+    slot[top : top + rows, left : left + columns] = _sized(reference, rows, columns)
+    return slot
+
+
+def _pixels(video: torch.Tensor) -> UInt8:
+    values: Any = (video[0, :, 0].float().clamp(-1, 1) + 1).mul(127.5).round().to(torch.uint8)
+    return np.ascontiguousarray(values.permute(1, 2, 0).cpu().numpy())
+
+
+__all__ = ["Picture", "StoryPipeline", "load_story_pipeline", "pose_of"]

@@ -18,16 +18,19 @@ def train(config: Config, overrides: Overrides = None, resume: Resume = False, d
     from magicgen.config import load_config, read_yaml
     from magicgen.training.options import TrainingOptions
     from magicgen.training.reflection_options import ReflectionTraining
-    from magicgen.training.story_options import StoryTraining
+    from magicgen.training.story_options import ReaderTraining, StoryTraining
 
     values, _ = read_yaml(config)
-    options: TrainingOptions | ReflectionTraining | StoryTraining
-    if isinstance(values, dict) and values.get("task") == "story":
-        options = load_config(config, StoryTraining, overrides or ())
-    elif isinstance(values, dict) and "task" in values:
-        options = load_config(config, ReflectionTraining, overrides or ())
-    else:
+    options: TrainingOptions | ReflectionTraining | StoryTraining | ReaderTraining
+    task = values.get("task", "trajectory") if isinstance(values, dict) else "trajectory"
+    if task == "trajectory":
         options = load_config(config, TrainingOptions, overrides or ())
+    elif task == "story":
+        options = load_config(config, StoryTraining, overrides or ())
+    elif task == "storybook_reader":
+        options = load_config(config, ReaderTraining, overrides or ())
+    else:
+        options = load_config(config, ReflectionTraining, overrides or ())
     if dry_run:
         print(options.model_dump_json(indent=2))
         return
@@ -39,6 +42,10 @@ def train(config: Config, overrides: Overrides = None, resume: Resume = False, d
                 from magicgen.training.reflection import train_reflection
 
                 results([train_reflection(options, resume=resume, report=report, log=note)])
+            case ReaderTraining():
+                from magicgen.training.storybook_reader import train_reader
+
+                results([train_reader(options, report=report, log=note)])
             case StoryTraining():
                 from magicgen.training.story import train_story
 

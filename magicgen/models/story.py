@@ -33,6 +33,7 @@ class StoryConditions:
         map: (B, 1, C, h, w) latent of the sketch or skeletons.
         text: (B, L, D) embeddings: the global prompt, then the local ones.
         plans: who may look at whom: one plan for all, or one a picture; None for no regions.
+        base_ratio: share of attention without regions that is mixed in.
     """
 
     plate: torch.Tensor
@@ -42,6 +43,7 @@ class StoryConditions:
     map: torch.Tensor
     text: torch.Tensor
     plans: tuple[RegionPlan, ...] | None
+    base_ratio: float = 0.0
 
 
 class StoryNetwork(nn.Module):

@@ -54,3 +54,21 @@ class StoryTraining(StrictModel):
     precision: Literal["no", "bf16"] = "no"
     checkpoint_every: Positive = 200
     start_from: Path | None = None
+
+
+class ReaderTraining(StrictModel):
+    """One run of ``magicgen train`` for ``task: storybook_reader``: the network that judges stories.
+
+    ``pictures`` panels are drawn once and their figures cut out with jitter ``passes`` times.
+    """
+
+    task: Literal["storybook_reader"]
+    out: Path
+    seed: int = 0
+    pictures: Positive = 8000
+    passes: Positive = 8
+    batch_size: Positive = 64
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    height: Positive = 128
+    width: Positive = 192
+    test_pictures: Positive = 500

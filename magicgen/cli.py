@@ -16,6 +16,7 @@ from magicgen.commands.bench import bench
 from magicgen.commands.dereflect import dereflect
 from magicgen.commands.models import convert, download
 from magicgen.commands.plan import plan
+from magicgen.commands.story import story
 from magicgen.commands.train import train
 from magicgen.errors import MagicGenError
 from magicgen.progress import Cancelled
@@ -32,6 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(animate)
+app.command()(story)
 app.command()(dereflect)
 app.command()(batch)
 app.command("app")(open_app)

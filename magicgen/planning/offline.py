@@ -218,7 +218,7 @@ def _panel(
     actions = beat.actions
     balloons = _balloons(beat, labels)
     shot = _shot(beat, len(sitters), number)
-    poses = [actions.get(person, "stands") for person in people]
+    poses = [_pose(actions.get(person, "stands"), options.closed) for person in people]
     drawn = [_sitter(person, pose) for person, pose in zip(people, poses, strict=True)]
     relations = tuple(dict.fromkeys(_relations(beat, people)))
     boxes, broken = arrange(drawn, relations, shot, rng, balloons=bool(balloons), aspect=options.aspect)
@@ -236,6 +236,11 @@ def _panel(
         subjects=tuple(subjects),
         balloons=balloons,
     )
+
+
+def _pose(action: str, closed: bool) -> str:
+    """Pictures of the storybook world cannot tell running from walking."""
+    return "walks" if closed and action == "runs" else action
 
 
 def _balloons(beat: _Beat, labels: dict[Person, str]) -> tuple[Balloon, ...]:

@@ -74,3 +74,12 @@ def _is_scene(tokens: Sequence[Token], index: int) -> bool:
 def _before_noun(tokens: Sequence[Token], index: int) -> bool:
     following = tokens[index + 1] if index + 1 < len(tokens) else None
     return following is not None and following.is_word and following.lower not in ("and", "when", "in", "at", "outside")
+
+
+def named_scenery(words: str) -> tuple[str | None, str | None]:
+    """Place and time of the storybook world that a background prompt names."""
+    found = [word.strip(".,;:!?'\"").lower() for word in words.split()]
+    place = next((PLACES[word].word for word in found if word in PLACES and word not in _WEAK), None)
+    weak = next((PLACES[word].word for word in found if word in PLACES), None)
+    time = next((TIMES[word].word for word in reversed(found) if word in TIMES), None)
+    return place or weak, time

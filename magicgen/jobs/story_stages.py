@@ -1,0 +1,323 @@
+"""The stages between a plan and its panels: sheets, places, subjects alone, sketches, pictures."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from magicgen.control.geometry import Box
+from magicgen.control.story import Character, Panel, StoryPage, Subject
+from magicgen.control.story_sketch import Cutout, compose, cut_out, read_sketch
+from magicgen.errors import StoryError
+from magicgen.jobs.story_book import Book, digest, digest_file, seed_for
+from magicgen.media import read_image, read_mask, write_image, write_json
+from magicgen.progress import CancelToken, Report, Stage, silent
+from magicgen.segmentation.grabcut import GrabCutSegmenter
+
+UInt8 = npt.NDArray[np.uint8]
+Bools = npt.NDArray[np.bool_]
+
+
+class Painter(Protocol):
+    """What a model for stories can do; each call depends on its arguments alone."""
+
+    def sheet(self, character: Character, references: Sequence[UInt8], *, seed: int, steps: int | None) -> UInt8:
+        """(h, 3 w, 3): the character from the front, the side and the back."""
+        ...
+
+    def slot(self, sheet: UInt8) -> UInt8:
+        """The picture by which a character is known: the front view of a sheet."""
+        ...
+
+    def plate(self, background: str, *, height: int, width: int, seed: int, steps: int | None) -> UInt8:
+        """(height, width, 3): an empty place."""
+        ...
+
+    def alone(self, subject: Subject, slot: UInt8 | None, *, seed: int, steps: int | None) -> UInt8:
+        """(h, w, 3): one subject on a plain ground."""
+        ...
+
+    def panel(
+        self,
+        panel: Panel,
+        slots: Mapping[str, UInt8],
+        *,
+        plate: UInt8 | None,
+        sketch: UInt8 | None,
+        height: int,
+        width: int,
+        seed: int,
+        steps: int | None,
+        cancel: CancelToken | None,
+    ) -> UInt8:
+        """(height, width, 3): the picture of a panel."""
+        ...
+
+
+@dataclass(frozen=True)
+class Making:
+    """What decides pictures beside the plan: ``identity`` names the model and its settings."""
+
+    identity: str
+    height: int
+    width: int
+    seed: int
+    steps: int | None = None
+    sketches: bool = True
+    plates: bool = True
+
+
+class Studio:
+    """Makes the files of a book, one stage after the other; what is there and current is kept."""
+
+    def __init__(
+        self,
+        book: Book,
+        page: StoryPage,
+        painter: Painter,
+        making: Making,
+        report: Report = silent,
+        cancel: CancelToken | None = None,
+    ) -> None:
+        self.book, self.page, self.painter, self.making = book, page, painter, making
+        self.report, self.cancel = report, cancel
+        self.made: list[Path] = []
+        self.warnings: list[str] = []
+
+    def sheets(self, panels: Sequence[int]) -> None:
+        """A sheet for every character of some panels."""
+        wanted = [self.page.character(name) for name in self._names(panels)]
+        stage = Stage(self.report, "Characters", len(wanted))
+        for character in wanted:
+            path = self.book.sheet(character.name)
+            references = list(character.references)
+            words = character.description
+            source = digest(
+                "sheet", self.making.identity, words, [digest_file(file) for file in references], self._seed()
+            )
+            if not self.book.is_current(path, source):
+                self._go_on()
+                pictures = [read_image(file) for file in references]
+                seed = seed_for(self.making.seed, "sheet", character.name)
+                sheet = self.painter.sheet(character, pictures, seed=seed, steps=self.making.steps)
+                self._write(path, sheet, source)
+            stage.advance()
+
+    def plates(self, panels: Sequence[int]) -> None:
+        """An empty place for every background of some panels."""
+        if not self.making.plates:
+            return
+        wanted = list(dict.fromkeys(self.page.panels[number].background for number in panels))
+        stage = Stage(self.report, "Places", len(wanted))
+        for background in wanted:
+            path = self.book.plate(background)
+            making = self.making
+            source = digest("plate", making.identity, background, making.height, making.width, self._seed())
+            if not self.book.is_current(path, source):
+                self._go_on()
+                seed = seed_for(making.seed, "plate", background)
+                size = {"height": making.height, "width": making.width}
+                self._write(path, self.painter.plate(background, **size, seed=seed, steps=making.steps), source)
+            stage.advance()
+
+    def conditions(self, panels: Sequence[int]) -> None:
+        """Every subject alone, cut out, drawn with lines and composed."""
+        if not self.making.sketches:
+            return
+        total = sum(len(self.page.panels[number].subjects) for number in panels)
+        stage = Stage(self.report, "Sketches", total)
+        for number in panels:
+            panel = self.page.panels[number]
+            cutouts: dict[int, Cutout] = {}
+            for index, subject in enumerate(panel.subjects):
+                cutout = self._cutout(number, index, subject)
+                if cutout is not None:
+                    cutouts[index] = cutout
+                stage.advance()
+            self._compose(number, panel, cutouts)
+
+    def panels(self, panels: Sequence[int]) -> list[Path]:
+        """The pictures of some panels."""
+        stage = Stage(self.report, "Panels", len(panels))
+        for number in panels:
+            path = self.book.panel(number)
+            source = self._panel_source(number)
+            if not self.book.is_current(path, source):
+                self._go_on()
+                self._write(path, self._paint(number), source)
+                write_json(path.with_suffix(".json"), self._panel_record(number))
+            stage.advance(preview=read_image(path))
+        return [self.book.panel(number) for number in panels]
+
+    def _cutout(self, number: int, index: int, subject: Subject) -> Cutout | None:
+        """The subject's cutout: drawn by hand, edited, kept or new; None where nothing could be cut out."""
+        if subject.sketch is not None:
+            return read_sketch(subject.sketch)
+        book, making = self.book, self.making
+        alone, mask, lines = book.alone(number, index), book.mask(number, index), book.lines(number, index)
+        words = (subject.character, subject.prompt, subject.pose, subject.facing)
+        source = digest("alone", making.identity, words, self._slot_digest(subject.character), self._seed())
+        if not book.is_current(alone, source):
+            self._go_on()
+            # the same words give the same drawing in every panel, wherever it stands
+            seed = seed_for(making.seed, "alone", *words)
+            picture = self.painter.alone(subject, self._slot(subject.character), seed=seed, steps=making.steps)
+            self._write(alone, picture, source)
+        seen = digest("mask", digest_file(alone))
+        if not book.is_current(mask, seen):
+            self._write(mask, (foreground(read_image(alone)) * 255).astype(np.uint8), seen)
+        cutting = digest("lines", digest_file(alone), digest_file(mask))
+        if book.is_current(lines, cutting) and book.was_edited(lines):
+            return read_sketch(lines)
+        try:
+            cutout = cut_out(read_image(alone), read_mask(mask))
+        except StoryError:
+            self.warnings.append(
+                f"panel {number + 1}: {subject.character} could not be cut out of {alone.name}; made without a sketch"
+            )
+            return None
+        self._write(lines, cutout.lines, cutting)
+        return cutout
+
+    def _compose(self, number: int, panel: Panel, cutouts: dict[int, Cutout]) -> None:
+        making = self.making
+        boxes = [subject.box for subject in panel.subjects]
+        parts = {index: hashlib.sha256(cutout.lines.tobytes()).hexdigest() for index, cutout in cutouts.items()}
+        source = digest("sketch", boxes, parts, making.height, making.width)
+        path = self.book.sketch(number)
+        if not self.book.is_current(path, source):
+            composed = compose(panel, cutouts, making.height, making.width)
+            self._write(path, composed.sketch, source)
+
+    def _paint(self, number: int) -> UInt8:
+        panel, making = self.page.panels[number], self.making
+        sketch = None
+        if making.sketches and self.book.sketch(number).is_file():
+            sketch = fitted_lines(read_image(self.book.sketch(number)), making.height, making.width)
+        plate = read_image(self.book.plate(panel.background)) if making.plates else None
+        slots = {subject.character: self._slot(subject.character) for subject in panel.subjects}
+        return self.painter.panel(
+            panel,
+            {name: slot for name, slot in slots.items() if slot is not None},
+            plate=plate,
+            sketch=sketch,
+            height=making.height,
+            width=making.width,
+            seed=self.panel_seed(number),
+            steps=making.steps,
+            cancel=self.cancel,
+        )
+
+    def panel_seed(self, number: int) -> int:
+        """The seed of a panel: its own, or one made from the book's."""
+        own = self.page.panels[number].seed
+        return own if own is not None else seed_for(self.making.seed, "panel", number)
+
+    def _panel_source(self, number: int) -> str:
+        """What decides a panel: words, boxes, and the files of the stages before. Captions and balloons do not."""
+        panel, making = self.page.panels[number], self.making
+        values = panel.model_dump(mode="json", include={"background", "shot", "subjects"})
+        files = [self.book.sketch(number)] if making.sketches else []
+        files += [self.book.plate(panel.background)] if making.plates else []
+        seen = [digest_file(path) if path.is_file() else "" for path in files]
+        slots = [self._slot_digest(subject.character) for subject in panel.subjects]
+        settings = (making.identity, making.height, making.width, making.steps, making.sketches, making.plates)
+        return digest("panel", settings, values, seen, slots, self.panel_seed(number))
+
+    def _panel_record(self, number: int) -> dict[str, Any]:
+        panel, making = self.page.panels[number], self.making
+        return {
+            "version": 1,
+            "kind": "story panel",
+            "panel": number + 1,
+            "seed": self.panel_seed(number),
+            "model": making.identity,
+            "size": [making.height, making.width],
+            "steps": making.steps,
+            "prompt": panel.prompt,
+            "subjects": [{"prompt": subject.prompt, "box": list(subject.box)} for subject in panel.subjects],
+        }
+
+    def _slot(self, name: str) -> UInt8 | None:
+        path = self.book.sheet(name)
+        return self.painter.slot(read_image(path)) if path.is_file() else None
+
+    def _slot_digest(self, name: str) -> str:
+        path = self.book.sheet(name)
+        return digest_file(path) if path.is_file() else ""
+
+    def _names(self, panels: Sequence[int]) -> list[str]:
+        return list(dict.fromkeys(s.character for number in panels for s in self.page.panels[number].subjects))
+
+    def _seed(self) -> tuple[int, int | None]:
+        return self.making.seed, self.making.steps
+
+    def _go_on(self) -> None:
+        if self.cancel is not None:
+            self.cancel.raise_if_cancelled()
+
+    def _write(self, path: Path, pixels: npt.NDArray[Any], source: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(path, pixels)
+        self.book.note(path, source)
+        self.book.save()
+        self.made.append(path)
+
+
+def foreground(picture: UInt8) -> Bools:
+    """The subject of a picture with a plain ground: what differs from the border, made exact by GrabCut."""
+    lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB).astype(np.float32)
+    frame = np.concatenate([lab[:3].reshape(-1, 3), lab[:, :3].reshape(-1, 3), lab[:, -3:].reshape(-1, 3)])
+    distance = np.linalg.norm(lab - np.median(frame, axis=0), axis=2)
+    rough = cv2.morphologyEx((distance > 14).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    rough = _main_part(rough)
+    if not rough.any() or rough.mean() > 0.9:
+        return rough.astype(bool)
+    segmenter = GrabCutSegmenter()
+    segmenter.set_image(picture)
+    refined = segmenter.predict(box=_around(rough), mask=rough.astype(bool)).mask
+    both = np.logical_and(refined, cv2.dilate(rough, np.ones((5, 5), np.uint8)) > 0)
+    agree = both.sum() / max(1, np.logical_or(both, rough > 0).sum())
+    return _filled(both if agree > 0.7 else rough > 0)
+
+
+def fitted_lines(picture: UInt8, height: int, width: int) -> UInt8:
+    """An edited sketch of any size as (height, width) white lines on black."""
+    grey = picture.max(axis=2)
+    if grey.shape != (height, width):
+        grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
+    return np.where(grey > 96, 255, 0).astype(np.uint8)
+
+
+def _main_part(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The largest piece and those that are not small beside it."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
+    if count < 2:
+        return mask
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    kept = [index + 1 for index, area in enumerate(areas) if area >= max(12, 0.03 * areas.max())]
+    return np.isin(labels, kept).astype(np.uint8)
+
+
+def _filled(mask: Bools) -> Bools:
+    """Without holes that the subject's own colours tore."""
+    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    full = np.zeros_like(closed)
+    cv2.drawContours(full, contours, -1, 1, cv2.FILLED)
+    holes = _main_part((full & ~closed & 1).astype(np.uint8))
+    large = holes.sum() > 0.04 * full.sum()
+    return (full & ~holes & 1 if large else full).astype(bool)
+
+
+def _around(mask: npt.NDArray[np.uint8]) -> Box:
+    height, width = mask.shape
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return Box(
+        float(columns[0]) / width, float(rows[0]) / height, float(columns[-1] + 1) / width, float(rows[-1] + 1) / height
+    )

@@ -24,6 +24,15 @@ from magicgen.jobs.dereflect import (
     remove_reflection,
 )
 from magicgen.jobs.inputs import SegmentPicture
+from magicgen.jobs.story import (
+    PreparedStory,
+    StorySettings,
+    load_story_painter,
+    needs_painter,
+    prepare_story,
+    run_story,
+    story_key,
+)
 from magicgen.media import write_json
 from magicgen.progress import CancelToken, Report, silent
 
@@ -59,8 +68,18 @@ class DereflectJob(DereflectSettings):
     out: Path
 
 
-Job = AnimateJob | DereflectJob
-AnyPrepared = Prepared | PreparedRemoval
+class StoryJob(StorySettings):
+    """One tale (or story file) as a book; ``out`` is the book's folder, ``characters`` a folder of characters."""
+
+    kind: Literal["story"] = "story"
+    story: Path
+    characters: Path | None = None
+    out: Path
+
+
+Job = AnimateJob | DereflectJob | StoryJob
+AnyPrepared = Prepared | PreparedRemoval | PreparedStory
+_KINDS: dict[object, type[Job]] = {"dereflect": DereflectJob, "story": StoryJob}
 
 
 @dataclass(frozen=True)
@@ -129,6 +148,10 @@ def prepare_item(item: BatchItem, batch: Path, out: Path, segment: SegmentPictur
             guide = RemovalGuide() if job.guide is None else read_guide(batch.parent / job.guide)
             removal = DereflectSettings.model_validate(_values(job, DereflectSettings))
             return prepare_removal(batch.parent / job.image, guide, target, removal)
+        case StoryJob():
+            book = StorySettings.model_validate(_values(job, StorySettings))
+            characters = None if job.characters is None else batch.parent / job.characters
+            return prepare_story(batch.parent / job.story, target, book, characters=characters)
         case _:
             assert_never(job)
 
@@ -178,11 +201,27 @@ def run_batch(
 
 
 def _key(prepared: AnyPrepared) -> tuple[object, ...]:
-    return load_key(prepared) if isinstance(prepared, Prepared) else removal_key(prepared)
+    match prepared:
+        case Prepared():
+            return load_key(prepared)
+        case PreparedRemoval():
+            return removal_key(prepared)
+        case PreparedStory():
+            return story_key(prepared)
+        case _:
+            assert_never(prepared)
 
 
 def _loaded(prepared: AnyPrepared) -> Any:
-    return load(prepared) if isinstance(prepared, Prepared) else load_removal(prepared)
+    match prepared:
+        case Prepared():
+            return load(prepared)
+        case PreparedRemoval():
+            return load_removal(prepared)
+        case PreparedStory():
+            return load_story_painter(prepared) if needs_painter(prepared) else None
+        case _:
+            assert_never(prepared)
 
 
 def _run(number: int, prepared: AnyPrepared, pipeline: Any, report: Report, cancel: CancelToken | None) -> Path:
@@ -194,11 +233,17 @@ def _run(number: int, prepared: AnyPrepared, pipeline: Any, report: Report, canc
             return result.video
         case PreparedRemoval():
             return remove_reflection(prepared, pipeline, report=report, cancel=cancel).image
+        case PreparedStory():
+            for warning in prepared.warnings:
+                _log.warning("job %d: %s", number, warning)
+            return run_story(prepared, pipeline, report=report, cancel=cancel).folder
         case _:
             assert_never(prepared)
 
 
-def _values(job: Job, settings: type[AnimateSettings] | type[DereflectSettings]) -> dict[str, Any]:
+def _values(
+    job: Job, settings: type[AnimateSettings] | type[DereflectSettings] | type[StorySettings]
+) -> dict[str, Any]:
     return {name: getattr(job, name) for name in settings.model_fields}
 
 
@@ -215,8 +260,8 @@ def _item(number: int, row: Any, path: Path, overrides: dict[str, Any]) -> Batch
     if isinstance(row, str):  # why the line could not be read
         return BatchItem(number, None, row)
     try:
-        removal = isinstance(row, dict) and row.get("kind") == "dereflect"
-        model: type[Job] = DereflectJob if removal else AnimateJob
+        kind = row.get("kind") if isinstance(row, dict) else None
+        model = _KINDS.get(kind, AnimateJob) if isinstance(kind, str) else AnimateJob
         fitting = {name: value for name, value in overrides.items() if name in model.model_fields}
         values = {**fitting, **row} if isinstance(row, dict) else row
         job: Job = check_config(values, model, source=f"{path}, job {number}")
@@ -228,6 +273,8 @@ def _item(number: int, row: Any, path: Path, overrides: dict[str, Any]) -> Batch
 
 
 def _finished(video: Path) -> bool:
+    if (video / "story.json").is_file():
+        return (video / "book.cbz").is_file()
     return video.is_file() and video.with_suffix(".json").is_file()
 
 
@@ -269,6 +316,14 @@ def _csv_value(name: str, value: str) -> Any:
         "device",
         "guide",
         "adapter",
+        "story",
+        "characters",
+        "planner",
+        "planner_model",
+        "planner_url",
+        "style",
+        "stop_after",
+        "font",
     ):
         return value
     try:

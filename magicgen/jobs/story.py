@@ -172,7 +172,7 @@ def load_story_painter(prepared: PreparedStory) -> Painter:
 
 def story_key(prepared: PreparedStory) -> tuple[object, ...]:
     """Runs with equal keys can share a loaded model."""
-    return ("story", prepared.facts.identity, prepared.settings.device)
+    return ("story", prepared.facts.identity, prepared.settings.device, needs_painter(prepared))
 
 
 def needs_painter(prepared: PreparedStory) -> bool:

@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from magicgen.errors import MagicGenError, WeightsError
 from magicgen.jobs.loading import choose_device
@@ -24,17 +23,17 @@ class StoryFacts:
         name: as the person wrote it. folder: where its files are.
         identity: digest of its files; pictures made by other weights are made again.
         height, width: what it draws best, in pixels, multiples of ``size_step``.
-        subjects: how many it knows apart in one panel.
+        subjects: how many a panel shows; more than three are drawn in turns.
         closed: whether it knows the words of the storybook world only.
     """
 
     name: str
     folder: Path
     identity: str
-    height: int = 256
-    width: int = 384
+    height: int = 128
+    width: int = 192
     size_step: int = 16
-    subjects: int = 3
+    subjects: int = 6
     closed: bool = True
     vocabulary: frozenset[str] = field(default=frozenset(VOCABULARY), repr=False)
 
@@ -59,12 +58,10 @@ def story_facts(model: str) -> StoryFacts:
     files = sorted(file for file in folder.rglob("*") if file.suffix in (".json", ".safetensors") and file.is_file())
     weighty = [file for file in files if file.name not in ("scores.json", "speed.json")]
     identity = digest([(file.relative_to(folder).as_posix(), digest_file(file)) for file in weighty])
-    settings: dict[str, Any] = {}
-    if (folder / "story.json").is_file():
-        settings = read_json(folder / "story.json")
+    index = read_json(folder / "model_index.json") if (folder / "model_index.json").is_file() else {}
     usual = StoryFacts(model, folder, f"{folder.name}-{identity[:12]}")
-    known = {name: int(settings[name]) for name in ("height", "width", "subjects") if name in settings}
-    return replace(usual, **known)  # type: ignore[arg-type]
+    height, width = index.get("default_height"), index.get("default_width")
+    return replace(usual, height=int(height or usual.height), width=int(width or usual.width))
 
 
 def load_painter(facts: StoryFacts, device: str | None) -> Painter:
@@ -81,16 +78,14 @@ def load_painter(facts: StoryFacts, device: str | None) -> Painter:
         )
     from diffusers.utils import logging as diffusers_logging
 
-    from pipelines.story import StoryPipeline
+    from pipelines.story import load_story_pipeline
 
     diffusers_logging.set_verbosity_error()
     try:
-        pipeline = StoryPipeline.from_pretrained(facts.folder)
-        pipeline.to(choose_device(device))
+        painter: Painter = load_story_pipeline(facts.folder, choose_device(device))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, MagicGenError):
             raise
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise WeightsError(f"The story model {facts.folder} cannot be loaded ({reason}).") from error
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+    return painter

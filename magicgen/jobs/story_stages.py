@@ -1,7 +1,7 @@
 """The stages between a plan and its panels: sheets, places, subjects alone, sketches, pictures."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from magicgen.control.story_sketch import Cutout, compose, cut_out, read_sketch
 from magicgen.errors import StoryError
 from magicgen.jobs.story_book import Book, digest, digest_file, seed_for
 from magicgen.media import read_image, read_mask, write_image, write_json
-from magicgen.progress import CancelToken, Report, Stage, silent
+from magicgen.progress import CancelToken, ProgressEvent, Report, Stage, silent
 from magicgen.segmentation.grabcut import GrabCutSegmenter
 
 UInt8 = npt.NDArray[np.uint8]
@@ -53,9 +53,10 @@ class Painter(Protocol):
         width: int,
         seed: int,
         steps: int | None,
+        progress: Callable[[int, int], None] | None,
         cancel: CancelToken | None,
     ) -> UInt8:
-        """(height, width, 3): the picture of a panel."""
+        """(height, width, 3): the picture of a panel; ``progress`` is told steps done and steps in all."""
         ...
 
 
@@ -210,6 +211,7 @@ class Studio:
             width=making.width,
             seed=self.panel_seed(number),
             steps=making.steps,
+            progress=self._step,
             cancel=self.cancel,
         )
 
@@ -256,6 +258,9 @@ class Studio:
 
     def _seed(self) -> tuple[int, int | None]:
         return self.making.seed, self.making.steps
+
+    def _step(self, done: int, steps: int) -> None:
+        self.report(ProgressEvent("Steps", done, steps))
 
     def _go_on(self) -> None:
         if self.cancel is not None:

@@ -60,9 +60,7 @@ class StoryNetwork(nn.Module):
         self.transformer, self.branch, self.text_encoder = transformer, branch, text_encoder
         self.vae = vae.requires_grad_(False)
 
-    def forward(
-        self, noisy: torch.Tensor, timestep: torch.Tensor, given: StoryConditions, base_ratio: float = 0.0
-    ) -> torch.Tensor:
+    def forward(self, noisy: torch.Tensor, timestep: torch.Tensor, given: StoryConditions) -> torch.Tensor:
         """The clean picture (B, 1, C, h, w) from a noisy one; ``timestep``: (B,) in 0..999."""
         quiet = torch.zeros_like(noisy)
         batch, _, _, height, width = noisy.shape
@@ -74,7 +72,7 @@ class StoryNetwork(nn.Module):
             [torch.cat([told, nothing], dim=2), torch.cat([nothing, given.cast_known.to(noisy)], dim=2)], dim=1
         )
         rotary = rotary_embedding(self.transformer.config, 2, height, width, noisy.device)
-        with regional_attention((self.transformer, self.branch), given.plans, base_ratio):
+        with regional_attention((self.transformer, self.branch), given.plans, given.base_ratio):
             control = self.branch(
                 frames, torch.cat([given.map, quiet], dim=1), given.text, timestep, image_rotary_emb=rotary
             )

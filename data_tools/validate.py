@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from data_tools.annotators.found import pixel_box
 from data_tools.dataset import read_index
-from data_tools.stages.annotate import pixel_box
 from data_tools.stages.ingest import file_digest
 from data_tools.store import read_groups
 from magicgen.control.rle import Rle

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 pytest.importorskip("pyarrow")
 pytest.importorskip("scenedetect")
 
+from data_tools.annotators.found import FoundTrack, pixel_box
 from data_tools.build import BuildRequest, build
 from data_tools.decide import decide_all
 from data_tools.export.clips import ExportClip, labels_of, masks_of
@@ -21,7 +22,7 @@ from data_tools.inline import InlineEngine
 from data_tools.motion import measure_motion
 from data_tools.records import Phrase
 from data_tools.settings import Band, DataSettings, Thresholds
-from data_tools.stages.annotate import FoundTrack, keep_frames, pixel_box, to_tracks
+from data_tools.stages.annotate import keep_frames, to_tracks
 from data_tools.stages.measure import frame_order, static_overlay, thumbnails
 from data_tools.stages.text import RulePhrases
 from data_tools.store import from_row, to_row

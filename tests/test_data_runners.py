@@ -288,9 +288,9 @@ class Bright:
 
 
 def test_a_segmenter_redraws_the_outlines() -> None:
+    from data_tools.annotators.found import FoundTrack
     from data_tools.annotators.sam import SamAnnotator
     from data_tools.settings import SamPrompts
-    from data_tools.stages.annotate import FoundTrack
 
     video = np.full((6, 40, 60, 3), 40, np.uint8)
     truth = np.zeros((6, 40, 60), np.bool_)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from data_tools.annotators.found import FoundTrack, UInt8
 from data_tools.records import ClipFacts, Phrase
-from data_tools.stages.annotate import FoundTrack, UInt8
 
 
 class EmbeddedAnnotator:

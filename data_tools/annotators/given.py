@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from data_tools.annotators.found import FoundTrack, UInt8, video_folder
 from data_tools.records import ClipFacts, Phrase
-from data_tools.stages.annotate import FoundTrack, UInt8, video_folder
 from magicgen.errors import DatasetError
 
 

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from data_tools.annotators.found import FoundTrack, UInt8, pixel_box
 from data_tools.records import ClipFacts, Phrase
 from data_tools.settings import GroundedAnnotation
-from data_tools.stages.annotate import FoundTrack, UInt8, pixel_box
 from magicgen.errors import WeightsError
 
 Bools = npt.NDArray[np.bool_]

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from data_tools.annotators.embedded import EmbeddedAnnotator, followed
+from data_tools.annotators.found import FoundTrack, UInt8
 from data_tools.records import ClipFacts, Phrase
 from data_tools.settings import SamPrompts
-from data_tools.stages.annotate import FoundTrack, UInt8
 from magicgen.control.geometry import Box
 from magicgen.control.tracks import boxes_from_masks
 from magicgen.segmentation.protocol import Segmenter

@@ -81,6 +81,6 @@ def _verify(exporter: Exporter, request: ExportRequest, report: Report) -> None:
 
 def boxes_of(masks: np.ndarray) -> np.ndarray:
     """(N, T, H, W) masks -> (N, T, 4) float32 pixel boxes as the store has them."""
-    from data_tools.stages.annotate import pixel_box
+    from data_tools.annotators.found import pixel_box
 
     return np.array([[pixel_box(mask) for mask in track] for track in masks], np.float32)

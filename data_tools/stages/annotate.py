@@ -1,17 +1,17 @@
 """Tracks of the moving objects of a clip: an annotator behind one protocol, then masks to records."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
-from typing import Protocol, assert_never
+from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
 
+from data_tools.annotators.found import Annotator, FoundTrack, pixel_box
 from data_tools.frames import LastClip
 from data_tools.layout import Layout
-from data_tools.records import NO_BOX, Box, ClipFacts, ClipRecord, Phrase, Resources, Track
+from data_tools.records import ClipRecord, Resources, Track
 from data_tools.settings import (
     Annotation,
     BuildSettings,
@@ -21,29 +21,6 @@ from data_tools.settings import (
     SamPrompts,
 )
 from magicgen.control.rle import encode_rle
-
-UInt8 = npt.NDArray[np.uint8]
-Bools = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class FoundTrack:
-    """One object: ``masks`` (T, H, W) bool; confidence and forward-backward error by frame where they are known."""
-
-    masks: Bools
-    source: str
-    phrase: str = ""
-    score: float | None = None
-    confidence: tuple[float | None, ...] | None = None
-    forward_backward: tuple[float | None, ...] | None = None
-
-
-class Annotator(Protocol):
-    """Finds and follows objects."""
-
-    def annotate(self, video: UInt8, facts: ClipFacts, phrases: Sequence[Phrase]) -> list[FoundTrack]:
-        """(T, H, W, 3) uint8 RGB -> tracks, the most important first."""
-        ...
 
 
 class Annotate:
@@ -114,7 +91,7 @@ def to_tracks(found: Sequence[FoundTrack]) -> tuple[Track, ...]:
     return tuple(_to_track(number, track, masks) for number, (track, masks) in enumerate(kept, start=1))
 
 
-def _to_track(number: int, found: FoundTrack, masks: Bools) -> Track:
+def _to_track(number: int, found: FoundTrack, masks: npt.NDArray[np.bool_]) -> Track:
     nothing: tuple[float | None, ...] = (None,) * len(masks)
     return Track(
         track_id=number,
@@ -128,14 +105,6 @@ def _to_track(number: int, found: FoundTrack, masks: Bools) -> Track:
         confidence=found.confidence or nothing,
         forward_backward=found.forward_backward or nothing,
     )
-
-
-def pixel_box(mask: Bools) -> Box:
-    """(x0, y0, x1, y1) in pixels with exclusive maximum; NaN for an empty mask."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if rows.size == 0:
-        return NO_BOX
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
 def keep_frames(tracks: Sequence[Track], frames: int, count: int, policy: str) -> tuple[int, ...]:
@@ -175,8 +144,3 @@ def _line_error(boxes: npt.NDArray[np.float64], start: int, end: int) -> tuple[f
     line = boxes[:, start, None] * (1 - share) + boxes[:, end, None] * share
     errors = np.nan_to_num(np.abs(boxes[:, start + 1 : end] - line)).max(axis=(0, 2))
     return float(errors.max()), start + 1 + int(errors.argmax())
-
-
-def video_folder(facts: ClipFacts) -> Path:
-    """The folder in which the source video lies."""
-    return Path(facts.source_uri).parent

@@ -71,13 +71,15 @@ class Cast:
     Attributes:
         given: characters with a description of their own, by lower-case name.
         people: in order of appearance.
-        recent: the last people mentioned, the latest last; those of one sentence count as ``they``.
+        recent: the last people mentioned, the latest last. together: the last ones in one sentence.
+        focus: the subject of the sentence before.
     """
 
     given: dict[str, Character] = field(default_factory=dict)
     people: list[Person] = field(default_factory=list)
     recent: list[Person] = field(default_factory=list)
     together: list[Person] = field(default_factory=list)
+    focus: Group = ()
 
     def resolve(self, mention: Mention, fresh: bool = True) -> Group:
         """The people that a mention means; new ones are added where ``fresh`` (somebody really appears)."""
@@ -98,6 +100,8 @@ class Cast:
 
     def everybody(self) -> Group:
         """Who ``they`` are: the last who were together, or everybody recent."""
+        if sum(count for _, count in self.focus) > 1:
+            return self.focus
         people = self.together if len(self.together) > 1 else self.recent[-2:]
         crowd = next((person for person in reversed(self.recent) if person.count > 1), None)
         if crowd is not None and (len(people) < 2 or crowd is self.recent[-1]) and len(self.together) < 2:
@@ -168,12 +172,14 @@ class Cast:
     def _by_pronoun(self, mention: Mention) -> Group:
         if mention.pronoun == "they":
             return self.everybody()
-        for person in reversed(self.recent):
-            human = person.kind is not None and person.kind.word in HUMANS
-            fits = person.gender == mention.pronoun or (not person.gender and not (human and mention.pronoun == "it"))
-            if fits and person.count == 1:
-                person.gender = person.gender or mention.pronoun
-                return ((person, 1),)
+        order = [*(person for person, _ in self.focus), *reversed(self.recent)]
+        known = [person for person in order if person.count == 1 and person.gender == mention.pronoun]
+        open_ones = [person for person in order if person.count == 1 and not person.gender]
+        if mention.pronoun == "it":
+            open_ones = [p for p in open_ones if p.kind is None or p.kind.word not in HUMANS]
+        for person in (*known, *open_ones):
+            person.gender = mention.pronoun
+            return ((person, 1),)
         return ()
 
     def _add(self, mention: Mention) -> Person:

@@ -289,7 +289,11 @@ def _worn(tokens: Sequence[Token], place: int) -> tuple[Looks, int]:
         return Looks(), place
     if here >= len(tokens) or tokens[here].lower not in _WEARING:
         return Looks(), place
-    return accessory_at(tokens, here + 1) or (Looks(), place)
+    looks, end = accessory_at(tokens, here + 1) or (Looks(), place)
+    if looks.colour and not looks.accessory and end < len(tokens) and tokens[end].lower in _WEARING:
+        more, further = accessory_at(tokens, end + 1) or (Looks(), end)  # in silver with a red cape
+        return (looks.over(more), further) if more.accessory else (looks, end)
+    return looks, end
 
 
 def accessory_at(tokens: Sequence[Token], place: int) -> tuple[Looks, int] | None:

@@ -1,7 +1,8 @@
 """Reading a tale sentence by sentence: who is there, what everybody does, where and when it happens, who speaks."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from magicgen.control.story import Facing
 from magicgen.planning.cast import Cast, Group, Person, merge
@@ -11,7 +12,7 @@ from magicgen.planning.scenery import scenery
 from magicgen.planning.sentences import QUOTE, Sentence, Token, sentences
 from magicgen.planning.verbs import ACTIONS, MEETING, SPEECH, THINKING
 from magicgen.planning.wordlist import words_of
-from magicgen.planning.words import ABSENT_CUES, CLOSE_CUES, WIDE_CUES
+from magicgen.planning.words import ABSENT_CUES, CLOSE_CUES, COLOURS, WIDE_CUES
 
 _LINKS = words_of(", ; and but then while as when because so until before after or")
 _PREPOSITIONS = frozenset(
@@ -60,6 +61,7 @@ _WISHES = words_of(
     "want wants wanted wish wished hope hoped ask asked need needed tell told tried try like liked love loved"
 )
 _WORN = words_of("wear wears wore wearing has have had holds held holding carried carries carrying")
+_GONE = r"<(\d+)> (?:(?:was|were|is|are) (?:not|gone|away|no longer)|(?:was|were|is|are)n't)"
 _OWN = words_of("his her its their")
 
 
@@ -304,13 +306,18 @@ class _Clauses:
         """``his blue hat``, ``Ruby's blue hat``."""
         token = self.tokens[index]
         owner: Person | None = None
-        if token.lower in _OWN and self.subject:
-            owner = self.subject[0][0]
+        if token.lower in _OWN:
+            recent = [person for person in self.cast.recent if person.count == 1]
+            owner = self.subject[0][0] if self.subject else (recent[-1] if recent else None)
         elif token.possessive:
             owner = next((p for p in self.cast.people if token.text in (p.name, p.noun)), None)
         found = accessory_at(self.tokens, index + 1) if owner is not None else None
         if owner is not None and found is not None and found[0].accessory:
-            owner.looks = owner.looks.over(found[0])
+            looks, end = found
+            after = [token.lower for token in self.tokens[end : end + 2]]
+            if len(after) == 2 and after[0] in ("was", "is") and after[1] in COLOURS:
+                looks = replace(looks, accessory_colour=COLOURS[after[1]].word)
+            owner.looks = owner.looks.over(looks)
 
     def _finish(self) -> None:
         reading = self.reading
@@ -328,6 +335,14 @@ class _Clauses:
         for index, token in enumerate(self.tokens):
             if token.quote >= 0:
                 self._spoken(index)
+        for number in re.findall(
+            r"<(\d+)> (?:(?:was|were|is|are) (?:not|gone|away|no longer)|(?:was|were|is|are)n't)", text
+        ):
+            for person, _ in self.groups[int(number)]:
+                reading.present.pop(person, None)
+                reading.actions.pop(person, None)
+        if reading.subject:
+            self.cast.focus = reading.subject
         if len(reading.present) > 1:
             self.cast.together = list(reading.present)
 
@@ -396,7 +411,8 @@ class _Clauses:
         )
         behind = [n for n in near if self.mentions[n].start == verb + 1]
         ahead = [n for n in near if self.mentions[n].end <= verb and not self._objective(n)]
-        chosen = behind or ahead
+        at_once = [n for n in ahead if self.mentions[n].end == verb]
+        chosen = at_once or behind or ahead
         return (self.groups[chosen[0]][0][0], thought) if chosen else (None, thought)
 
     def _objective(self, number: int) -> bool:

@@ -28,12 +28,12 @@ from magicgen.synthetic.poses import Action
 from magicgen.synthetic.skeleton import Frame, draw_keypoints
 from magicgen.synthetic.story_examples import (
     ALONE_BOX,
-    ALONE_SIZE,
     PAPER,
     SHEET_YAWS,
     SIZE,
     SLOTS,
     canonical_place,
+    lined,
     skeleton_points,
 )
 
@@ -88,8 +88,8 @@ class StoryPipeline(DiffusionPipeline):
         text_encoder: WordTextEncoder,
         vae: BlockTransformAutoencoder,
         scheduler: Scheduler,
-        words: int = 32,
-        local: int = 16,
+        words: int = 16,
+        local: int = 12,
         default_height: int = 128,
         default_width: int = 192,
         default_steps: int = 6,
@@ -221,7 +221,7 @@ class StoryPipeline(DiffusionPipeline):
         """One subject on a plain ground, large, in its pose and view; (h, w, 3) uint8 of the weights' own size."""
         height, width = self.config.default_height, self.config.default_width
         action = pose_of(subject)
-        place = canonical_place(height, 0.5 * width, ALONE_SIZE, subject.yaw, action, Frame())
+        place = canonical_place(height, 0.5 * width, SIZE, subject.yaw, action, Frame())
         points = skeleton_points(place, height, width, action)
         return self(
             Picture(
@@ -315,7 +315,10 @@ class StoryPipeline(DiffusionPipeline):
         plate = (
             np.zeros((height, width, 3), np.uint8) if picture.plate is None else _sized(picture.plate, height, width)
         )
-        stacked = self.network.encode(self._signed(np.stack([plate, cast, _sized(picture.condition, height, width)])))
+        condition = _sized(picture.condition, height, width)
+        if picture.plate is not None:
+            plate = lined(plate, condition)
+        stacked = self.network.encode(self._signed(np.stack([plate, cast, condition])))
         columns = torch.arange(width // 8, device=stacked.device) * SLOTS // (width // 8)
         told = torch.tensor(known, device=stacked.device)[columns].to(stacked)
         told = told[None, None, None, None].expand(1, 1, 1, height // 8, -1)

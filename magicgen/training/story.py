@@ -32,7 +32,7 @@ from magicgen.training.story_data import StoryBatch, StoryExamples, region_plans
 from magicgen.training.story_options import StoryModel, StoryTraining
 from magicgen.weights.sources import preset_folder
 
-TEXT_WIDTH = 64
+TEXT_WIDTH, TEXT_LENGTH = 64, 32
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def fresh_network(model: StoryModel, size: tuple[int, int], seed: int) -> StoryN
     with torch.no_grad():
         transformer.patch_embed.proj.weight[:, :channels] = 0
     branch = ControlBranch.from_transformer(transformer, model.control_layers)
-    return StoryNetwork(transformer, branch, WordTextEncoder(VOCABULARY, TEXT_WIDTH, model.words), vae)
+    return StoryNetwork(transformer, branch, WordTextEncoder(VOCABULARY, TEXT_WIDTH, TEXT_LENGTH), vae)
 
 
 def story_scheduler() -> CogVideoXDDIMScheduler:

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from magicgen.attention.regions import RegionPlan
-from magicgen.synthetic.story_examples import StoryPicture, StoryShares, random_picture
+from magicgen.synthetic.story_examples import StoryPicture, StoryShares, lined, random_picture
 from magicgen.training.examples import OrderedSampler, start_worker
 from magicgen.training.story_options import StoryData
 
@@ -63,7 +63,7 @@ def collate_pictures(items: list[StoryPicture]) -> StoryBatch:
     return StoryBatch(
         picture=stacked([item.picture for item in items]),
         subjects=stacked([item.subjects for item in items]),
-        plate=stacked([np.zeros_like(item.picture) if item.plate is None else item.plate for item in items]),
+        plate=stacked([_draft(item) for item in items]),
         plate_known=torch.tensor([item.plate is not None for item in items]),
         cast=stacked([item.cast for item in items]),
         cast_known=torch.tensor([item.cast_known for item in items]),
@@ -72,6 +72,10 @@ def collate_pictures(items: list[StoryPicture]) -> StoryBatch:
         backgrounds=[item.background for item in items],
         prompts=[item.prompts for item in items],
     )
+
+
+def _draft(item: StoryPicture) -> np.ndarray:
+    return np.zeros_like(item.picture) if item.plate is None else lined(item.plate, item.condition)
 
 
 def region_plans(boxes: torch.Tensor, rows: int, columns: int, words: int, local: int) -> tuple[RegionPlan, ...]:

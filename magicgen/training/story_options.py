@@ -31,8 +31,8 @@ class StoryModel(StrictModel):
     layers: Positive = 4
     control_layers: tuple[int, ...] = (0, 2)
     time_dim: Positive = 64
-    words: Positive = 32
-    local: Positive = 16
+    words: Annotated[int, Field(gt=0, le=32)] = 16
+    local: Annotated[int, Field(gt=0, le=32)] = 12
 
 
 class StoryTraining(StrictModel):

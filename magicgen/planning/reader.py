@@ -335,9 +335,7 @@ class _Clauses:
         for index, token in enumerate(self.tokens):
             if token.quote >= 0:
                 self._spoken(index)
-        for number in re.findall(
-            r"<(\d+)> (?:(?:was|were|is|are) (?:not|gone|away|no longer)|(?:was|were|is|are)n't)", text
-        ):
+        for number in re.findall(_GONE, text):
             for person, _ in self.groups[int(number)]:
                 reading.present.pop(person, None)
                 reading.actions.pop(person, None)

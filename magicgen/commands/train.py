@@ -4,16 +4,28 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import BaseModel
 
-from magicgen.commands.output import note, results
+from magicgen.commands.output import as_json, note, results
 
 Config = Annotated[Path, typer.Argument(help="A YAML file such as those in configs/.", show_default=False)]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a key: --set data.frames=17.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in 'out'.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check the configuration and print it; train nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Check and print the configuration, and what memory and time it takes.")
+]
+Devices = Annotated[int, typer.Option(min=1, help="With --dry-run: devices that share weights and states.")]
+Json = Annotated[bool, typer.Option("--json", help="With --dry-run: configuration and plan as JSON.")]
 
 
-def train(config: Config, overrides: Overrides = None, resume: Resume = False, dry_run: DryRun = False) -> None:
+def train(
+    config: Config,
+    overrides: Overrides = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+    devices: Devices = 1,
+    json: Json = False,
+) -> None:
     """Train the networks of a configuration; a stopped run goes on with --resume."""
     from magicgen.config import load_config, read_yaml
     from magicgen.training.options import TrainingOptions
@@ -32,7 +44,7 @@ def train(config: Config, overrides: Overrides = None, resume: Resume = False, d
     else:
         options = load_config(config, ReflectionTraining, overrides or ())
     if dry_run:
-        print(options.model_dump_json(indent=2))
+        _foresee(options, devices, json)
         return
     from magicgen.progress import TerminalProgress
 
@@ -54,3 +66,23 @@ def train(config: Config, overrides: Overrides = None, resume: Resume = False, d
                 from magicgen.training.run import train as run_training
 
                 results([run_training(options, resume=resume, report=report, log=note)])
+
+
+def _foresee(options: BaseModel, devices: int, json: bool) -> None:
+    """Print a checked configuration and, for trajectory runs, what one step takes."""
+    from magicgen.training.options import TrainingOptions
+
+    settings = options.model_dump(mode="json")
+    if not isinstance(options, TrainingOptions):
+        as_json({"options": settings} if json else settings)
+        return
+    from magicgen.jobs.estimate import cpu_operations_per_second, gpu_operations_per_second
+    from magicgen.training.memory import memory_plan, plan_table
+
+    rate = gpu_operations_per_second() or cpu_operations_per_second()
+    plan = memory_plan(options, devices, rate)
+    if json:
+        as_json({"options": settings, "plan": plan.as_dict()})
+        return
+    as_json(settings)
+    print(plan_table(plan))

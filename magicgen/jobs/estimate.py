@@ -59,10 +59,10 @@ def estimate(facts: ModelFacts, parts: Sequence[Component], shape: ClipShape, st
     memory = BASE_BYTES + weights + 4 * tokens * width * LIVE_VALUES * (2 if guidance > 1 else 1) + 12 * pixels
     load = LOAD_SECONDS + sum(part.bytes for part in parts) / LOAD_BYTES_PER_SECOND
     if gpu is None:
-        rate = cpu_operations_per_second() * float(facts.measured.get("rate_over_probe", 1.0))
-        return Estimate(memory, load + work / rate, "this CPU, probed")
-    peak = next((value for part, value in GPU_TFLOPS if part in gpu), None)
-    seconds = None if peak is None else load + work / (peak * 1e12 * GPU_SHARE)
+        probed = cpu_operations_per_second() * float(facts.measured.get("rate_over_probe", 1.0))
+        return Estimate(memory, load + work / probed, "this CPU, probed")
+    rate = gpu_operations_per_second()
+    seconds = None if rate is None else load + work / rate
     return Estimate(memory, seconds, f"{gpu}, data sheet")
 
 
@@ -88,6 +88,13 @@ def cpu_operations_per_second() -> float:
     matrix @ matrix
     best = min(_timed(matrix) for _ in range(4))
     return 2 * 768**3 / best
+
+
+def gpu_operations_per_second() -> float | None:
+    """What the first GPU does in diffusion transformers by its data sheet; None without one that is known."""
+    gpu = gpu_name()
+    peak = None if gpu is None else next((value for part, value in GPU_TFLOPS if part in gpu), None)
+    return None if peak is None else peak * 1e12 * GPU_SHARE
 
 
 def gpu_name() -> str | None:

@@ -280,15 +280,15 @@ def foreground(picture: UInt8) -> Bools:
     frame = np.concatenate([lab[:3].reshape(-1, 3), lab[:, :3].reshape(-1, 3), lab[:, -3:].reshape(-1, 3)])
     distance = np.linalg.norm(lab - np.median(frame, axis=0), axis=2)
     rough = cv2.morphologyEx((distance > 14).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    rough = _main_part(rough)
-    if not rough.any() or rough.mean() > 0.9:
-        return rough.astype(bool)
+    whole = _silhouette(_main_part(rough))
+    if not whole.any() or whole.mean() > 0.9:
+        return whole
     segmenter = GrabCutSegmenter()
     segmenter.set_image(picture)
-    refined = segmenter.predict(box=_around(rough), mask=rough.astype(bool)).mask
-    both = np.logical_and(refined, cv2.dilate(rough, np.ones((5, 5), np.uint8)) > 0)
-    agree = both.sum() / max(1, np.logical_or(both, rough > 0).sum())
-    return _filled(both if agree > 0.7 else rough > 0)
+    refined = segmenter.predict(box=_around(whole), mask=whole).mask
+    # a white subject on white paper is held together by its outline only, which GrabCut does not know
+    agree = (refined & whole).sum() / max(1, (refined | whole).sum())
+    return refined if agree > 0.9 else whole
 
 
 def fitted_lines(picture: UInt8, height: int, width: int) -> UInt8:
@@ -309,18 +309,16 @@ def _main_part(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.isin(labels, kept).astype(np.uint8)
 
 
-def _filled(mask: Bools) -> Bools:
-    """Without holes that the subject's own colours tore."""
-    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    full = np.zeros_like(closed)
+def _silhouette(mask: npt.NDArray[np.uint8]) -> Bools:
+    """Everything that an outline with small gaps encloses."""
+    closed = cv2.morphologyEx(np.pad(mask, 4), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))[4:-4, 4:-4]
+    contours, _ = cv2.findContours(np.ascontiguousarray(closed), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    full = np.zeros_like(mask)
     cv2.drawContours(full, contours, -1, 1, cv2.FILLED)
-    holes = _main_part((full & ~closed & 1).astype(np.uint8))
-    large = holes.sum() > 0.04 * full.sum()
-    return (full & ~holes & 1 if large else full).astype(bool)
+    return full.astype(bool)
 
 
-def _around(mask: npt.NDArray[np.uint8]) -> Box:
+def _around(mask: Bools) -> Box:
     height, width = mask.shape
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return Box(

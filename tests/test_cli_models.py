@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from magicgen.config import load_config
+from magicgen.training.memory import memory_plan
 from magicgen.training.options import TrainingOptions
+from magicgen.training.tasks import load_training
 from magicgen.weights.convert import Head, expected_shapes
 from tests.cli_runner import Run
 
@@ -63,9 +64,29 @@ def test_a_hub_out_of_reach_is_a_failure_not_a_traceback(run: Run, monkeypatch: 
     assert run("download", "tiny")[0] == 2
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("train/[!r]*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("train/*.yaml")), ids=lambda path: path.name)
 def test_every_training_configuration_is_valid(path: Path) -> None:
-    load_config(path, TrainingOptions)
+    load_training(path)
+
+
+def test_an_unknown_task_is_refused(run: Run, tmp_path: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text("task: juggling\nout: runs/x\n")
+    code, _, err = run("train", config, "--dry-run")
+    assert code == 2
+    assert "juggling" in err
+
+
+def test_a_run_at_full_size_is_planned_without_its_weights() -> None:
+    options = load_training(CONFIGS / "train" / "magicmotion_stage2.yaml")
+    assert isinstance(options, TrainingOptions)
+    alone, shared = memory_plan(options), memory_plan(options, devices=8)
+    assert 5.5e9 < alone.parameters["transformer"] < 5.6e9
+    assert alone.tokens == 17_776
+    assert shared.weights == -(-alone.weights // 8)
+    assert shared.activations == alone.activations
+    kept = memory_plan(options.model_copy(update={"gradient_checkpointing": False}))
+    assert kept.activations > 5 * alone.activations
 
 
 def test_train_checks_its_configuration_first(run: Run, tmp_path: Path) -> None:
@@ -74,9 +95,12 @@ def test_train_checks_its_configuration_first(run: Run, tmp_path: Path) -> None:
     code, _, err = run("train", config)
     assert code == 2
     assert "run.yaml, line 3: data: frames must be 4n + 1" in err
-    code, out, _ = run("train", config, "--set", "data.frames=17", "--set", "data.batch_size=2", "--dry-run")
+    code, out, _ = run("train", config, "--set", "data.frames=17", "--set", "data.batch_size=2", "--dry-run", "--json")
     assert code == 0
-    assert json.loads(out)["data"]["batch_size"] == 2
+    told = json.loads(out)
+    assert told["options"]["data"]["batch_size"] == 2
+    assert told["plan"]["trained"] == told["plan"]["parameters"]["branch"] + told["plan"]["parameters"]["head"]
+    assert "GiB a device" in run("train", config, "--set", "data.frames=17", "--dry-run")[1]
     assert run("train", tmp_path / "none.yaml")[0] == 2
 
 

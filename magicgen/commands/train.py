@@ -27,22 +27,11 @@ def train(
     json: Json = False,
 ) -> None:
     """Train the networks of a configuration; a stopped run goes on with --resume."""
-    from magicgen.config import load_config, read_yaml
-    from magicgen.training.options import TrainingOptions
     from magicgen.training.reflection_options import ReflectionTraining
     from magicgen.training.story_options import ReaderTraining, StoryTraining
+    from magicgen.training.tasks import load_training
 
-    values, _ = read_yaml(config)
-    options: TrainingOptions | ReflectionTraining | StoryTraining | ReaderTraining
-    task = values.get("task", "trajectory") if isinstance(values, dict) else "trajectory"
-    if task == "trajectory":
-        options = load_config(config, TrainingOptions, overrides or ())
-    elif task == "story":
-        options = load_config(config, StoryTraining, overrides or ())
-    elif task == "storybook_reader":
-        options = load_config(config, ReaderTraining, overrides or ())
-    else:
-        options = load_config(config, ReflectionTraining, overrides or ())
+    options = load_training(config, overrides or ())
     if dry_run:
         _foresee(options, devices, json)
         return
@@ -70,11 +59,13 @@ def train(
 
 def _foresee(options: BaseModel, devices: int, json: bool) -> None:
     """Print a checked configuration and, for trajectory runs, what one step takes."""
+    import yaml
+
     from magicgen.training.options import TrainingOptions
 
     settings = options.model_dump(mode="json")
     if not isinstance(options, TrainingOptions):
-        as_json({"options": settings} if json else settings)
+        as_json({"options": settings})
         return
     from magicgen.jobs.estimate import cpu_operations_per_second, gpu_operations_per_second
     from magicgen.training.memory import memory_plan, plan_table
@@ -84,5 +75,5 @@ def _foresee(options: BaseModel, devices: int, json: bool) -> None:
     if json:
         as_json({"options": settings, "plan": plan.as_dict()})
         return
-    as_json(settings)
+    print(yaml.safe_dump(settings, sort_keys=False))
     print(plan_table(plan))

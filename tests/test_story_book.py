@@ -36,7 +36,7 @@ def tale(tmp_path: Path) -> Path:
 
 def make(story: Path, out: Path, painter: DrawnPainter, **options: Any) -> StoryResult:
     settings = {name: options.pop(name) for name in list(options) if name in StorySettings.model_fields}
-    prepared = prepare_story(story, out, StorySettings(**settings), **options)
+    prepared = prepare_story(story, out, StorySettings(**{"stop_after": "panels", **settings}), **options)
     return run_story(prepared, painter)
 
 
@@ -46,7 +46,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_a_tale_becomes_a_book(tale: Path, tmp_path: Path) -> None:
     painter = DrawnPainter()
-    result = make(tale, tmp_path / "book", painter)
+    result = make(tale, tmp_path / "book", painter, stop_after="pages")
     assert len(result.panels) == 3
     assert result.pdf is not None
     assert result.pdf.read_bytes().startswith(b"%PDF")
@@ -65,7 +65,7 @@ def test_a_tale_becomes_a_book(tale: Path, tmp_path: Path) -> None:
 def test_the_same_command_gives_the_same_bytes(tale: Path, tmp_path: Path) -> None:
     books = []
     for name in ("one", "two"):
-        make(tale, tmp_path / name, DrawnPainter())
+        make(tale, tmp_path / name, DrawnPainter(), stop_after="pages")
         books.append({key: data for key, data in files(tmp_path / name).items() if key != "story.json"})
     assert books[0] == books[1]
 
@@ -113,12 +113,12 @@ def test_a_moved_box_makes_its_panel_again(tale: Path, tmp_path: Path) -> None:
 
 def test_new_captions_set_pages_again_only(tale: Path, tmp_path: Path) -> None:
     book = tmp_path / "book"
-    make(tale, book, DrawnPainter())
+    make(tale, book, DrawnPainter(), stop_after="pages")
     text = (book / "plan.yaml").read_text()
     (book / "plan.yaml").write_text(text.replace("A red fox walked", "A very red fox strolled"))
     before = files(book)
     painter = DrawnPainter()
-    make(tale, book, painter)
+    make(tale, book, painter, stop_after="pages")
     assert painter.calls == []
     assert files(book)["pages/page-01.png"] != before["pages/page-01.png"]
 

@@ -59,7 +59,7 @@ def place_bubbles(panel: Panel, sizes: Sequence[Sequence[tuple[float, float]]]) 
         earlier = [bubble for bubble in placed if bubble is not None]
         for option, (width, height) in enumerate(options):
             for box in _candidates(width, height):
-                cost = _cost(box, faces, bodies, earlier, mouth)
+                cost = _cost(box, faces, bodies, earlier, mouth, panel.balloons[index].kind == "thought")
                 if cost is not None and (best is None or cost + 0.15 * option < best[0]):
                     best = (cost + 0.15 * option, Bubble(index, box, _tail(box, mouth), option))
         placed.append(None if best is None else best[1])
@@ -90,6 +90,7 @@ def _cost(
     bodies: Sequence[Box],
     earlier: Sequence[Bubble],
     mouth: Mouth | None,
+    thought: bool,
 ) -> float | None:
     """How bad a place is; None for one that hides a face or another balloon, or would be read too early."""
     if any(box.intersection(face) is not None for face in faces):
@@ -107,6 +108,8 @@ def _cost(
         tail = _tail(box, mouth)
         cost += ((x - mouth[0]) ** 2 + (0.7 * (y - mouth[1])) ** 2) ** 0.5
         cost += 0.6 * (y > mouth[1])
+        if thought:  # the puffs need some way
+            cost += 4.0 * max(0.0, 0.1 - (mouth[2].y0 - box.y1)) if box.y1 < mouth[2].y0 else 0.0
         if tail is not None and any(
             _crosses(face, box.centre, tail) for face in faces if not _contains(face, mouth[:2])
         ):

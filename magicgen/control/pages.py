@@ -79,7 +79,7 @@ def typeface(page: StoryPage, given: Path | None = None) -> Typeface:
 
 def page_columns(count: int, form: PageFormat) -> int:
     """How many panels stand side by side."""
-    return form.columns or (1 if count <= 3 else 2)
+    return form.columns or (1 if count <= 2 else 2)
 
 
 def set_pages(page: StoryPage, aspects: Sequence[float], faces: Typeface, form: PageFormat) -> list[list[Cell]]:
@@ -108,7 +108,8 @@ def set_pages(page: StoryPage, aspects: Sequence[float], faces: Typeface, form: 
         for column, number in enumerate(numbers):
             lines, size = captions[column]
             shown = min(width, round(heights[column] * aspects[number]))
-            x = form.margin + column * (width + form.gutter) + (width - shown) // 2
+            aside = (columns - len(numbers)) * (width + form.gutter) // 2  # a short row stands in the middle
+            x = form.margin + aside + column * (width + form.gutter) + (width - shown) // 2
             pages[-1].append(Cell(number, (x, y, shown, heights[column]), tuple(lines), size))
         y += tall + below + form.gutter
     return pages

@@ -81,6 +81,7 @@ def load_painter(facts: StoryFacts, device: str | None) -> Painter:
     from pipelines.story import load_story_pipeline
 
     diffusers_logging.set_verbosity_error()
+    diffusers_logging.disable_progress_bar()
     try:
         painter: Painter = load_story_pipeline(facts.folder, choose_device(device))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -279,7 +279,7 @@ def foreground(picture: UInt8) -> Bools:
     lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB).astype(np.float32)
     frame = np.concatenate([lab[:3].reshape(-1, 3), lab[:, :3].reshape(-1, 3), lab[:, -3:].reshape(-1, 3)])
     distance = np.linalg.norm(lab - np.median(frame, axis=0), axis=2)
-    rough = cv2.morphologyEx((distance > 14).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    rough = cv2.morphologyEx((distance > 8).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     whole = _silhouette(_main_part(rough))
     if not whole.any() or whole.mean() > 0.9:
         return whole
@@ -311,7 +311,7 @@ def _main_part(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 def _silhouette(mask: npt.NDArray[np.uint8]) -> Bools:
     """Everything that an outline with small gaps encloses."""
-    closed = cv2.morphologyEx(np.pad(mask, 4), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))[4:-4, 4:-4]
+    closed = cv2.morphologyEx(np.pad(mask, 4), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))[4:-4, 4:-4]
     contours, _ = cv2.findContours(np.ascontiguousarray(closed), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     full = np.zeros_like(mask)
     cv2.drawContours(full, contours, -1, 1, cv2.FILLED)

@@ -6,7 +6,7 @@ from magicgen.planning.offline import local_prompt
 from magicgen.planning.protocol import PlanOptions
 from magicgen.planning.scenery import named_scenery
 from magicgen.planning.verbs import ACTIONS
-from magicgen.planning.words import article_of, place_phrase
+from magicgen.planning.words import article_of, place_phrase, with_article
 
 
 def settled(page: StoryPage, options: PlanOptions) -> tuple[StoryPage, tuple[str, ...]]:
@@ -78,4 +78,4 @@ def _subject(subject: Subject, description: str, closed: bool) -> Subject:
         return subject.model_copy(update={"prompt": prompt, "pose": pose})
     if description.lower() in subject.prompt.lower():
         return subject
-    return subject.model_copy(update={"prompt": f"{article_of(description)} {description}, {subject.prompt}"[:1000]})
+    return subject.model_copy(update={"prompt": f"{with_article(description)}, {subject.prompt}"[:1000]})

@@ -39,6 +39,7 @@ from magicgen.planning.words import (
     SMALL,
     article_of,
     place_phrase,
+    with_article,
 )
 
 _USUAL_PLACE, _USUAL_TIME = ("meadow", "meadow"), "day"
@@ -265,7 +266,7 @@ def _balloons(beat: _Beat, labels: dict[Person, str]) -> tuple[Balloon, ...]:
 def local_prompt(description: str, pose: str | None, facing: Facing) -> str:
     """``a red fox with a blue hat waves facing left``: description first, in every panel the same."""
     view = "" if facing == "front" else f" facing {facing}"
-    return f"{article_of(description)} {description} {pose or 'stands'}{view}"
+    return f"{with_article(description)} {pose or 'stands'}{view}"
 
 
 def _instances(

@@ -295,6 +295,12 @@ def article_of(words: str) -> str:
     return "an" if words[:1].lower() in "aeiou" else "a"
 
 
+def with_article(description: str) -> str:
+    """A description that begins with an article."""
+    words = description.strip()
+    return words if words.split(" ", 1)[0].lower() in ("a", "an", "the") else f"{article_of(words)} {words}"
+
+
 def place_phrase(place: str, time: str) -> str:
     """``in the meadow at night``, as the storybook world writes it."""
     joint = {"beach": "at", "sea": "at", "mountains": "near", "castle": "near"}.get(place, "in")

@@ -44,6 +44,7 @@ Json = Annotated[bool, typer.Option("--json", help="Results as JSON.")]
 
 
 def story(
+    context: typer.Context,
     story: Story,
     out: Out,
     characters: Characters = None,
@@ -82,32 +83,33 @@ def story(
 
     if len(story) > 1 and (layout is not None or panel is not None):
         raise StoryError("--layout and --panel belong to one tale; give one.")
+    if len({tale.stem for tale in story}) < len(story):
+        raise StoryError("Two tales have the same name, and would be one book; rename one.")
     drawn = _drawn_seed(seed)
-    settings = check_config(
-        {
-            "model": model,
-            "planner": planner,
-            "planner_model": planner_model,
-            "planner_url": planner_url,
-            "temperature": temperature,
-            "planner_timeout": planner_timeout,
-            "style": style,
-            "max_panels": max_panels,
-            "max_subjects": max_subjects,
-            "height": height,
-            "width": width,
-            "steps": steps,
-            "seed": _book_seed(out, drawn, panel),
-            "sketches": sketches,
-            "plates": plates,
-            "columns": columns,
-            "font": None if font is None else str(font),
-            "device": device,
-            "stop_after": "boxes" if dry_run and stop_after != "plan" else stop_after,
-        },
-        StorySettings,
-        source="command line",
-    )
+    values = {
+        "model": model,
+        "planner": planner,
+        "planner_model": planner_model,
+        "planner_url": planner_url,
+        "temperature": temperature,
+        "planner_timeout": planner_timeout,
+        "style": style,
+        "max_panels": max_panels,
+        "max_subjects": max_subjects,
+        "height": height,
+        "width": width,
+        "steps": steps,
+        "seed": drawn or 0,
+        "sketches": sketches,
+        "plates": plates,
+        "columns": columns,
+        "font": None if font is None else str(font),
+        "device": device,
+        "stop_after": "boxes" if dry_run and stop_after != "plan" else stop_after,
+    }
+    if panel is not None:
+        values = _as_before(out, values, context)
+    settings = check_config(values, StorySettings, source="command line")
     panel_seed = _panel_seed(drawn) if panel is not None else None
     given = {"layout": layout, "characters": characters, "panel": panel, "panel_seed": panel_seed}
     _run_all(story, out, settings, given, dry_run, json)
@@ -187,17 +189,18 @@ def _drawn_seed(seed: int | None) -> int | None:
     return secrets.randbelow(2**31) if seed == -1 else seed
 
 
-def _book_seed(out: Path, seed: int | None, panel: int | None) -> int:
-    """The seed of the whole book: with --panel that of the run before, which the other panels were made with."""
-    if panel is None:
-        return seed or 0
+def _as_before(out: Path, values: dict[str, Any], context: typer.Context) -> dict[str, Any]:
+    """The settings that the book was made with, where the command line does not say otherwise: the other panels were
+    made with them. ``--seed`` is the panel's here."""
     import json
 
     try:
-        before = json.loads((out / "story.json").read_text(encoding="utf-8"))["settings"]["seed"]
-        return int(before)
+        before = json.loads((out / "story.json").read_text(encoding="utf-8"))["settings"]
+        known = {name: before[name] for name in values if name in before and name != "stop_after"}
     except (OSError, ValueError, KeyError, TypeError):
-        return 0
+        return values
+    told = {name for name in values if str(context.get_parameter_source(name)).endswith("COMMANDLINE")} - {"seed"}
+    return {**values, **{name: value for name, value in known.items() if name not in told}}
 
 
 def _panel_seed(seed: int | None) -> int:

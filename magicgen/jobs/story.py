@@ -152,7 +152,7 @@ def prepare_story(
     if shutil.disk_usage(out).free < LEAST_FREE_BYTES:
         raise MediaError(f"The disk of {out} is full (less than 64 MiB free); make room or choose another folder.")
     started = time.perf_counter()
-    planned = make_plan(book, story, layout, characters, _planner(settings, book), options)
+    planned = make_plan(book, story, layout, characters, _planner(settings, book), options, keep=panel is not None)
     spent = time.perf_counter() - started
     planned = _with_panel_seed(book, planned, panel, panel_seed)
     only = () if panel is None else (panel - 1,)

@@ -80,10 +80,17 @@ def _character(name: str, pictures: tuple[Path, ...], described: Path) -> Charac
 
 
 def make_plan(
-    book: Book, story: Path, layout: Path | None, characters: Path | None, planner: Planner, options: PlanOptions
+    book: Book,
+    story: Path,
+    layout: Path | None,
+    characters: Path | None,
+    planner: Planner,
+    options: PlanOptions,
+    *,
+    keep: bool = False,
 ) -> Planned:
     """The plan of a book: of ``layout`` where given, else the one in the folder while the tale is the same or a person
-    edited it, else a new one. Reference pictures are copied into the folder.
+    edited it (with ``keep`` in any case), else a new one. Reference pictures are copied into the folder.
 
     Raises:
         StoryError: the tale, the story file or the planner's answer cannot be used.
@@ -96,7 +103,7 @@ def make_plan(
     tale = read_tale(story)
     options = _with_characters(options, given)
     source = digest("plan", tale.title, tale.text, _options_values(options), getattr(planner, "identity", "offline"))
-    if book.is_current(book.plan, source):
+    if book.is_current(book.plan, source) or (keep and book.plan.is_file()):
         page = read_story(book.plan)
         edited = book.was_edited(book.plan)
         warnings = overlap_report(page)

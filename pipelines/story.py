@@ -243,6 +243,7 @@ class StoryPipeline(DiffusionPipeline):
         *,
         plate: UInt8 | None = None,
         sketch: UInt8 | None = None,
+        crops: UInt8 | None = None,
         keypoints: Floats | None = None,
         draft: UInt8 | None = None,
         strength: float = 0.7,
@@ -262,6 +263,8 @@ class StoryPipeline(DiffusionPipeline):
             slots: pictures of the characters by name, as :meth:`slot` gives them.
             plate: (height, width, 3) uint8, the empty place.
             sketch: (height, width) uint8, white lines on black.
+            crops: (height, width, 3) uint8, the plate with pasted cutouts (``control.story_sketch.paste``), which the
+                model then corrects; without it the sketch is inked on the plate.
             keypoints: (subjects, 17, 3) joints instead of a sketch, see ``magicgen.synthetic.skeleton``.
             draft: (height, width, 3) uint8, a rough picture such as pasted cutouts, to start from instead of noise: the
                 way that needs no sketches. strength: how much noise is put on it, 0..1.
@@ -286,7 +289,7 @@ class StoryPipeline(DiffusionPipeline):
                     tuple(subject.prompt for subject in subjects),
                     tuple(subject.box for subject in subjects),
                     tuple(slots.get(subject.character) for subject in subjects),
-                    ground,
+                    _corrected(ground, condition, crops, subjects),
                     condition,
                     draft,
                     strength,
@@ -320,8 +323,6 @@ class StoryPipeline(DiffusionPipeline):
             np.zeros((height, width, 3), np.uint8) if picture.plate is None else _sized(picture.plate, height, width)
         )
         condition = _sized(picture.condition, height, width)
-        if picture.plate is not None:
-            plate = lined(plate, condition)
         stacked = self.network.encode(self._signed(np.stack([plate, cast, condition])))
         columns = torch.arange(width // 8, device=stacked.device) * SLOTS // (width // 8)
         told = torch.tensor(known, device=stacked.device)[columns].to(stacked)
@@ -394,6 +395,27 @@ def _stepped(progress: Progress | None) -> StepCallback | None:
         progress(report.step, report.num_steps)
 
     return each
+
+
+def _corrected(
+    ground: UInt8 | None, condition: UInt8, crops: UInt8 | None, subjects: Sequence[Subject]
+) -> UInt8 | None:
+    """The rough picture that the model corrects: crops in the boxes of some subjects, or the sketch in ink."""
+    if ground is None:
+        return None
+    height, width = condition.shape[:2]
+    ground = _sized(ground, height, width)
+    if crops is None:
+        return lined(ground, condition)
+    result, crops = ground.copy(), _sized(crops, height, width)
+    for subject in subjects:
+        x0, y0, x1, y1 = subject.box
+        window = (
+            slice(max(0, round(y0 * height) - 1), round(y1 * height) + 1),
+            slice(max(0, round(x0 * width) - 1), round(x1 * width) + 1),
+        )
+        result[window] = crops[window]
+    return result
 
 
 def figure_share(sketch: UInt8) -> Floats:

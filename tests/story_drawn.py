@@ -68,6 +68,7 @@ class DrawnPainter:
         *,
         plate: UInt8 | None,
         sketch: UInt8 | None,
+        crops: UInt8 | None,
         height: int,
         width: int,
         seed: int,

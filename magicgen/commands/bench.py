@@ -30,6 +30,12 @@ def reflection(context: typer.Context) -> None:
     _run("reflection", context.args)
 
 
+@bench.command(context_settings=ARGUMENTS, add_help_option=False)
+def story(context: typer.Context) -> None:
+    """Stories: layout, number of subjects, identity and places, with ablations."""
+    _run("story", context.args)
+
+
 def _run(name: str, arguments: list[str]) -> None:
     code = _program(name).main(arguments)
     if code:

@@ -54,19 +54,35 @@ def convert(
 
 
 def _convert_run(source: Path, out: Path, steps: int, clip: str | None, fps: float, json: bool) -> None:
-    from magicgen.training.export import export_run
-
     shape = None
     if clip is not None:
         if re.fullmatch(r"\d+x\d+x\d+", clip) is None:
             raise ConfigError(f"--clip '{clip}': expected FRAMESxHEIGHTxWIDTH, as in 49x256x384.")
         frames, height, width = (int(number) for number in clip.split("x"))
         shape = (frames, height, width)
-    folder = export_run(source, out, steps=steps, clip=shape, fps=fps)
+    folder = _export(source, out, steps, shape, fps)
     if json:
         as_json({"folder": folder, "kind": "pipeline"})
     else:
         results([folder])
+
+
+def _export(source: Path, out: Path, steps: int, shape: tuple[int, int, int] | None, fps: float) -> Path:
+    """A run of any task, by its settings."""
+    from magicgen.training.export import export_run
+    from magicgen.weights.sources import read_json
+
+    settings = source / "settings.json"
+    task = read_json(settings).get("task") if settings.is_file() else None
+    if task == "story":
+        from magicgen.training.story import export_story
+
+        return export_story(source, out, steps)
+    if task == "reflection":
+        from magicgen.training.reflection import export_adapter
+
+        return export_adapter(source, out)
+    return export_run(source, out, steps=steps, clip=shape, fps=fps)
 
 
 def download(model: ModelName, dry_run: DryRun = False, json: Json = False) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from magicgen.control.geometry import Box
 from magicgen.control.story import Character, Panel, StoryPage, Subject
-from magicgen.control.story_sketch import Cutout, compose, cut_out, read_sketch
+from magicgen.control.story_sketch import NOISY, Cutout, calmed, compose, cut_out, noise_level, paste, read_sketch
 from magicgen.errors import StoryError
 from magicgen.jobs.story_book import Book, digest, digest_file, seed_for
 from magicgen.media import read_image, read_mask, write_image, write_json
@@ -49,6 +49,7 @@ class Painter(Protocol):
         *,
         plate: UInt8 | None,
         sketch: UInt8 | None,
+        crops: UInt8 | None,
         height: int,
         width: int,
         seed: int,
@@ -56,7 +57,8 @@ class Painter(Protocol):
         progress: Callable[[int, int], None] | None,
         cancel: CancelToken | None,
     ) -> UInt8:
-        """(height, width, 3): the picture of a panel; ``progress`` is told steps done and steps in all."""
+        """(height, width, 3): the picture of a panel, after its sketch and its pasted ``crops``; ``progress`` is told steps
+        done and steps in all."""
         ...
 
 
@@ -207,6 +209,7 @@ class Studio:
             {name: slot for name, slot in slots.items() if slot is not None},
             plate=plate,
             sketch=sketch,
+            crops=None if plate is None or sketch is None else self._pasted(number, plate),
             height=making.height,
             width=making.width,
             seed=self.panel_seed(number),
@@ -214,6 +217,33 @@ class Studio:
             progress=self._step,
             cancel=self.cancel,
         )
+
+    def _pasted(self, number: int, plate: UInt8) -> UInt8 | None:
+        """The plate with the subjects' pictures; None where the composed sketch itself was drawn over by hand."""
+        if self.book.was_edited(self.book.sketch(number)):
+            return None
+        panel, making = self.page.panels[number], self.making
+        cutouts = {index: self._drawn(number, index, subject) for index, subject in enumerate(panel.subjects)}
+        known = {index: cutout for index, cutout in cutouts.items() if cutout is not None}
+        if plate.shape[:2] != (making.height, making.width):
+            plate = np.asarray(cv2.resize(plate, (making.width, making.height), interpolation=cv2.INTER_AREA), np.uint8)
+        return paste(panel, known, plate)
+
+    def _drawn(self, number: int, index: int, subject: Subject) -> Cutout | None:
+        """A subject's cutout from the files of the stage before."""
+        book = self.book
+        if subject.sketch is not None:
+            return read_sketch(subject.sketch)
+        lines = book.lines(number, index)
+        if lines.is_file() and book.was_edited(lines):
+            return read_sketch(lines)
+        alone, mask = book.alone(number, index), book.mask(number, index)
+        if not alone.is_file() or not mask.is_file():
+            return None
+        try:
+            return cut_out(read_image(alone), read_mask(mask))
+        except StoryError:
+            return None
 
     def panel_seed(self, number: int) -> int:
         """The seed of a panel: its own, or one made from the book's."""
@@ -226,6 +256,9 @@ class Studio:
         values = panel.model_dump(mode="json", include={"background", "shot", "subjects"})
         files = [self.book.sketch(number)] if making.sketches else []
         files += [self.book.plate(panel.background)] if making.plates else []
+        if making.sketches:
+            numbers = range(len(panel.subjects))
+            files += [path(number, index) for index in numbers for path in (self.book.alone, self.book.mask)]
         seen = [digest_file(path) if path.is_file() else "" for path in files]
         slots = [self._slot_digest(subject.character) for subject in panel.subjects]
         settings = (making.identity, making.height, making.width, making.steps, making.sketches, making.plates)
@@ -276,10 +309,13 @@ class Studio:
 
 def foreground(picture: UInt8) -> Bools:
     """The subject of a picture with a plain ground: what differs from the border, made exact by GrabCut."""
-    lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB).astype(np.float32)
+    grainy = noise_level(picture) > NOISY
+    lab = cv2.cvtColor(calmed(picture) if grainy else picture, cv2.COLOR_RGB2LAB).astype(np.float32)
     frame = np.concatenate([lab[:3].reshape(-1, 3), lab[:, :3].reshape(-1, 3), lab[:, -3:].reshape(-1, 3)])
     distance = np.linalg.norm(lab - np.median(frame, axis=0), axis=2)
-    rough = cv2.morphologyEx((distance > 8).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    rough = cv2.morphologyEx(
+        (distance > (16 if grainy else 8)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)
+    )
     whole = _silhouette(_main_part(rough))
     if not whole.any() or whole.mean() > 0.9:
         return whole

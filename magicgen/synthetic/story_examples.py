@@ -11,7 +11,7 @@ from typing import assert_never
 import cv2
 import numpy as np
 
-from magicgen.control.story_sketch import edge_lines
+from magicgen.control.story_sketch import INK, edge_lines
 from magicgen.synthetic.actors import Canvas, CharacterActor, Place
 from magicgen.synthetic.characters import Design, random_design
 from magicgen.synthetic.colours import Images
@@ -35,7 +35,6 @@ PAPER = "plain background"
 SHEET_YAWS = (0.0, 90.0, 180.0)
 ALONE_BOX = (1 / 3, 0.0, 2 / 3, 1.0)
 """Where a subject is drawn alone: as large as in a sheet, in the middle."""
-INK = (44, 36, 36)
 
 
 class Use(Enum):
@@ -51,12 +50,13 @@ class Use(Enum):
 class StoryShares:
     """How often a condition is given; the rest is left out, so that each works alone."""
 
-    uses: tuple[float, float, float, float] = (0.32, 0.2, 0.41, 0.07)
+    uses: tuple[float, float, float, float] = (0.34, 0.2, 0.42, 0.04)
     plate: float = 0.7
     cast: float = 0.75
     sketch: float = 0.65
     keypoints: float = 0.25
     edges: float = 0.5
+    crops: float = 0.65
     words: float = 0.92
 
 
@@ -73,6 +73,7 @@ class StoryPicture:
         condition: (H, W, 3) uint8, sketch or skeletons on black.
         boxes: (SLOTS, 4) float32, NaN without a subject.
         background: the global prompt. prompts: one local prompt a subject, "" where not told.
+        crops: (H, W, 3) uint8, the plate with rough pictures of the subjects pasted into it; None where not told.
     """
 
     picture: Images
@@ -84,6 +85,14 @@ class StoryPicture:
     boxes: Floats
     background: str
     prompts: tuple[str, ...]
+    crops: Images | None = None
+
+    @property
+    def draft(self) -> Images | None:
+        """(H, W, 3) uint8 what the model corrects: the plate with pasted crops or the sketch; None without."""
+        if self.crops is not None or self.plate is None:
+            return self.crops
+        return lined(self.plate, self.condition)
 
 
 def paper(rng: np.random.Generator, height: int, width: int) -> Images:
@@ -134,6 +143,22 @@ def lined(plate: Images, condition: Images) -> Images:
     left out."""
     ink = condition.min(axis=2, keepdims=True).astype(np.float32) / 255
     return np.round(plate * (1 - ink) + np.asarray(INK, np.float32) * ink).astype(np.uint8)
+
+
+def pasted_roughly(rng: np.random.Generator, picture: Images, plate: Images, mask: np.ndarray) -> Images:
+    """Figures cut out and pasted as a small model draws them: noisy, blurred, off in colour from block to block."""
+    height, width = mask.shape
+    cell = int(rng.integers(7, 18))
+    tint = rng.normal(0, rng.uniform(0, 20), (-(-height // cell), -(-width // cell), 3)).astype(np.float32)
+    tint = cv2.resize(tint, (width, height), interpolation=cv2.INTER_NEAREST)
+    rough = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.2, 1.5)).astype(np.float32)
+    rough += tint + rng.normal(0, rng.uniform(0, 24), picture.shape)
+    shape = mask.astype(np.uint8)
+    if rng.random() < 0.6:
+        change = cv2.dilate if rng.random() < 0.7 else cv2.erode
+        shape = change(shape, np.ones((3, 3), np.uint8), iterations=int(rng.integers(1, 3)))
+    share = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 0.6)[..., None]
+    return np.clip(plate * (1 - share) + rough * share, 0, 255).astype(np.uint8)
 
 
 def random_picture(rng: np.random.Generator, height: int, width: int, shares: StoryShares) -> StoryPicture:
@@ -209,7 +234,10 @@ def _panel(rng: np.random.Generator, height: int, width: int, shares: StoryShare
     prompts = [figure.prompt for figure in panel.figures]
     designs = [figure.design for figure in panel.figures]
     boxes = [figure.box for figure in panel.figures]
-    return _told(rng, clip, boxes, prompts, designs, points, shares, words, skeletons=shares.keypoints)
+    told = _told(rng, clip, boxes, prompts, designs, points, shares, words, skeletons=shares.keypoints)
+    if told.plate is None or rng.random() >= shares.crops or clip.tracks.masks is None:
+        return told
+    return replace(told, crops=pasted_roughly(rng, clip.video[0], told.plate, np.any(clip.tracks.masks[:, 0], axis=0)))
 
 
 def _plate(rng: np.random.Generator, height: int, width: int) -> StoryPicture:

@@ -259,7 +259,7 @@ def train_story(
     return options.out
 
 
-def export_story(run: Path, out: Path) -> Path:
+def export_story(run: Path, out: Path, steps: int = 6) -> Path:
     """Write a run's averaged weights in half precision as a pipeline folder, with ``train.yaml`` beside it.
 
     Raises:
@@ -274,7 +274,16 @@ def export_story(run: Path, out: Path) -> Path:
     network = build_story_network(options.model_copy(update={"start_from": None}))
     load_averaged_network(network, run)
     pipeline = StoryPipeline(
-        network.transformer.half(), network.branch.half(), network.text_encoder.half(), network.vae, story_scheduler()
+        network.transformer.half(),
+        network.branch.half(),
+        network.text_encoder.half(),
+        network.vae,
+        story_scheduler(),
+        words=options.model.words,
+        local=options.model.local,
+        default_height=options.data.height,
+        default_width=options.data.width,
+        default_steps=steps,
     )
     pipeline.save_pretrained(out)
     (out / "train.yaml").write_text(yaml.safe_dump(options.model_dump(mode="json"), sort_keys=False))

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from magicgen.attention.regions import RegionPlan
-from magicgen.synthetic.story_examples import StoryPicture, StoryShares, lined, random_picture
+from magicgen.synthetic.story_examples import StoryPicture, StoryShares, random_picture
 from magicgen.training.examples import OrderedSampler, start_worker
 from magicgen.training.story_options import StoryData
 
@@ -75,7 +75,7 @@ def collate_pictures(items: list[StoryPicture]) -> StoryBatch:
 
 
 def _draft(item: StoryPicture) -> np.ndarray:
-    return np.zeros_like(item.picture) if item.plate is None else lined(item.plate, item.condition)
+    return np.zeros_like(item.picture) if item.draft is None else item.draft
 
 
 def region_plans(boxes: torch.Tensor, rows: int, columns: int, words: int, local: int) -> tuple[RegionPlan, ...]:

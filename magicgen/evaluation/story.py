@@ -1,0 +1,263 @@
+"""Measures of generated stories: the right subject in its box, how many there are, the same faces, the same places.
+
+The judge is :class:`~magicgen.models.storybook_reader.StorybookReader`, a network that knows the drawn world; its own
+accuracy on real drawings is the ceiling of what it can find right. Where a figure stands is measured without it: where
+the panel differs from its plate. OCCM is defined as in ViStoryBench (arXiv 2505.24862): 100 exp(-|D - E| / (eps + E))
+for D figures found and E expected.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from magicgen.models.storybook_reader import CROP, StorybookReader
+
+UInt8 = npt.NDArray[np.uint8]
+Bools = npt.NDArray[np.bool_]
+RegionBox = tuple[float, float, float, float]
+CHANGED = 24
+"""Difference from the plate, of 255, from which a pixel shows a figure; shadows are fainter."""
+MARGIN = 0.06
+SMALLEST = 0.004
+"""Share of the picture from which a piece counts as a figure."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A subject as the story has it: its box, kind of character and main colour; ``name`` tells characters apart."""
+
+    name: str
+    box: RegionBox
+    kind: str
+    colour: str
+
+
+@dataclass(frozen=True)
+class SubjectScore:
+    """One subject of one panel.
+
+    Attributes:
+        iou: of its box with the box around what was drawn there.
+        kind, colour: what the reader sees. right: IoU of at least 0.5, right kind and right colour.
+    """
+
+    name: str
+    iou: float
+    kind: str
+    colour: str
+    kind_right: bool
+    colour_right: bool
+
+    @property
+    def right(self) -> bool:
+        """The right subject in its box."""
+        return self.iou >= 0.5 and self.kind_right and self.colour_right
+
+
+@dataclass(frozen=True)
+class PanelScore:
+    """One panel: its subjects, figures found, share of sketch lines that the picture keeps, and of unchanged plate."""
+
+    subjects: tuple[SubjectScore, ...]
+    found: int
+    sketch: float
+    plate: float
+
+
+@dataclass(frozen=True)
+class StoryScore:
+    """Means over panels; see :func:`summary`."""
+
+    layout: float
+    iou: float
+    kind: float
+    colour: float
+    count: float
+    occm: float
+    identity: float
+    sketch: float
+    plate: float
+    panels: int
+
+    def as_dict(self) -> dict[str, float]:
+        """Plain data, four digits."""
+        return {name: round(value, 4) for name, value in asdict(self).items()}
+
+
+def score_panel(
+    picture: UInt8, plate: UInt8, wanted: Sequence[Wanted], sketch: UInt8 | None, reader: StorybookReader
+) -> PanelScore:
+    """Measure one panel.
+
+    Args:
+        picture, plate: (H, W, 3) uint8, the panel and its empty place.
+        wanted: its subjects.
+        sketch: (H, W) uint8 white lines, or None.
+        reader: in evaluation mode.
+    """
+    figures = figure_mask(picture, plate)
+    seen = _read(picture, wanted, reader)
+    subjects = tuple(
+        SubjectScore(
+            name=each.name,
+            iou=drawn_iou(figures, each.box, [other.box for other in wanted if other is not each]),
+            kind=kind,
+            colour=colour,
+            kind_right=kind == each.kind,
+            colour_right=colour == each.colour,
+        )
+        for each, (kind, colour) in zip(wanted, seen, strict=True)
+    )
+    outside = ~cv2.dilate(figures.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
+    same = np.abs(picture.astype(np.int16) - plate).max(axis=2) <= 8
+    kept = float(same[outside].mean()) if outside.any() else 1.0
+    return PanelScore(subjects, _figures_found(figures, wanted), _lines_kept(picture, sketch), kept)
+
+
+def figure_mask(picture: UInt8, plate: UInt8) -> Bools:
+    """(H, W) bool: where figures were drawn onto the plate."""
+    smooth = cv2.GaussianBlur(picture, (3, 3), 0).astype(np.int16) - cv2.GaussianBlur(plate, (3, 3), 0)
+    changed = (np.abs(smooth).max(axis=2) > CHANGED).astype(np.uint8)
+    changed = cv2.morphologyEx(changed, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    return np.asarray(cv2.morphologyEx(changed, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), np.bool_)
+
+
+def drawn_iou(figures: Bools, box: RegionBox, others: Sequence[RegionBox]) -> float:
+    """IoU of a box with the box around what was drawn in and near it, what is nearer to other subjects left out."""
+    height, width = figures.shape
+    rows, columns = np.mgrid[:height, :width]
+    x, y = (columns + 0.5) / width, (rows + 0.5) / height
+    own = _outside(box, x, y)
+    mine = figures & (own < 0.25)
+    for other in others:
+        distance = _outside(other, x, y)
+        mine &= (own < distance) | ((own == distance) & (_centred(box, x, y) <= _centred(other, x, y)))
+    if not mine.any():
+        return 0.0
+    found_rows, found_columns = np.flatnonzero(mine.mean(axis=1) > 0.004), np.flatnonzero(mine.mean(axis=0) > 0.008)
+    if not len(found_rows) or not len(found_columns):
+        return 0.0
+    drawn = (
+        found_columns[0] / width,
+        found_rows[0] / height,
+        (found_columns[-1] + 1) / width,
+        (found_rows[-1] + 1) / height,
+    )
+    return _box_iou(box, drawn)
+
+
+def summary(panels: Sequence[Sequence[PanelScore]], wanted: Sequence[Sequence[Sequence[Wanted]]]) -> StoryScore:
+    """Scores of stories, each a sequence of panels, with what each panel should show.
+
+    ``identity`` is the share of pairs of panels with the same character in which the reader sees the same kind and
+    colour; ``count`` the share of panels with as many figures as subjects.
+    """
+    flat = [score for story in panels for score in story]
+    subjects = [each for score in flat for each in score.subjects]
+    expected = [len(panel) for story in wanted for panel in story]
+    pairs = [
+        (a.kind, a.colour) == (b.kind, b.colour)
+        for story in panels
+        for i, first in enumerate(story)
+        for second in story[i + 1 :]
+        for a in first.subjects
+        for b in second.subjects
+        if a.name == b.name
+    ]
+    return StoryScore(
+        layout=_mean([each.right for each in subjects]),
+        iou=_mean([each.iou for each in subjects]),
+        kind=_mean([each.kind_right for each in subjects]),
+        colour=_mean([each.colour_right for each in subjects]),
+        count=_mean([score.found == count for score, count in zip(flat, expected, strict=True)]),
+        occm=_mean([occm(score.found, count) for score, count in zip(flat, expected, strict=True)]),
+        identity=_mean(pairs),
+        sketch=_mean([score.sketch for score in flat]),
+        plate=_mean([score.plate for score in flat]),
+        panels=len(flat),
+    )
+
+
+def occm(found: int, expected: int) -> float:
+    """On-stage character count matching of ViStoryBench, 0..100."""
+    return 100 * math.exp(-abs(found - expected) / (1e-6 + expected)) if expected else 100.0 * (found == 0)
+
+
+@torch.no_grad()
+def _read(picture: UInt8, wanted: Sequence[Wanted], reader: StorybookReader) -> list[tuple[str, str]]:
+    if not wanted:
+        return []
+    crops = np.stack([square_crop(picture, each.box) for each in wanted])
+    inputs = torch.from_numpy(crops).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    seen = reader(inputs)
+    kinds, colours = reader.config.kinds, reader.config.colours
+    return [
+        (kinds[int(kind)], colours[int(colour)])
+        for kind, colour in zip(seen.kind.argmax(1), seen.colour.argmax(1), strict=True)
+    ]
+
+
+def square_crop(picture: UInt8, box: RegionBox) -> UInt8:
+    """The square around a normalised box as the reader takes it; beyond the picture its edge is repeated."""
+    height, width = picture.shape[:2]
+    x0, y0, x1, y1 = box[0] * width, box[1] * height, box[2] * width, box[3] * height
+    scale = CROP / (max(x1 - x0, y1 - y0) * (1 + 2 * MARGIN))
+    matrix = np.array([[scale, 0, CROP / 2 - scale * 0.5 * (x0 + x1)], [0, scale, CROP / 2 - scale * 0.5 * (y0 + y1)]])
+    return np.asarray(
+        cv2.warpAffine(picture, matrix, (CROP, CROP), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE), np.uint8
+    )
+
+
+def _figures_found(figures: Bools, wanted: Sequence[Wanted]) -> int:
+    """Boxes in which something stands, and pieces that belong to none of them."""
+    height, width = figures.shape
+    claimed = np.zeros_like(figures)
+    filled = 0
+    for each in wanted:
+        x0, y0, x1, y1 = each.box
+        window = (
+            slice(max(0, round((y0 - 0.04) * height)), round((y1 + 0.06) * height)),
+            slice(max(0, round((x0 - 0.04) * width)), round((x1 + 0.04) * width)),
+        )
+        claimed[window] = True
+        filled += bool(figures[window].mean() > 0.12)
+    _, _, facts, _ = cv2.connectedComponentsWithStats((figures & ~claimed).astype(np.uint8))
+    strays = int((facts[1:, cv2.CC_STAT_AREA] > SMALLEST * figures.size).sum())
+    return filled + strays
+
+
+def _lines_kept(picture: UInt8, sketch: UInt8 | None) -> float:
+    """Share of the sketch's lines that lie within two pixels of an edge of the picture."""
+    if sketch is None or not (sketch > 127).any():
+        return math.nan
+    edges = cv2.Canny(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), 40, 110)
+    near = cv2.dilate(edges, np.ones((5, 5), np.uint8)) > 0
+    return float(near[sketch > 127].mean())
+
+
+def _outside(box: RegionBox, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """How far points lie outside of a box, in units of its sides (the larger of both directions)."""
+    dx = np.maximum(np.maximum(box[0] - x, x - box[2]), 0) / (box[2] - box[0])
+    dy = np.maximum(np.maximum(box[1] - y, y - box[3]), 0) / (box[3] - box[1])
+    return np.maximum(dx, dy)
+
+
+def _centred(box: RegionBox, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.hypot(x - 0.5 * (box[0] + box[2]), y - 0.5 * (box[1] + box[3]))
+
+
+def _box_iou(a: RegionBox, b: RegionBox) -> float:
+    wide, tall = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    common = max(wide, 0.0) * max(tall, 0.0)
+    whole = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - common
+    return common / whole if whole > 0 else 0.0
+
+
+def _mean(values: Sequence[float | bool]) -> float:
+    known = [float(value) for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan

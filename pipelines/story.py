@@ -18,7 +18,7 @@ from diffusers import DiffusionPipeline
 
 from magicgen.attention.regions import RegionBox, RegionPlan
 from magicgen.control.story import Character, Panel, Subject
-from magicgen.errors import StoryError
+from magicgen.errors import StoryError, WeightsError
 from magicgen.models import BlockTransformAutoencoder, ControlBranch, VideoTransformer, WordTextEncoder
 from magicgen.models.conditioning import decode_video
 from magicgen.models.story import StoryConditions, StoryNetwork
@@ -41,6 +41,7 @@ UInt8 = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 PAPER_TONE = 245
+ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 VIEWS = ("", " facing right", " facing away")
 POSES = {action.value: action for action in Action}
 
@@ -114,6 +115,22 @@ class StoryPipeline(DiffusionPipeline):
     def unknown_words(self, prompt: str) -> list[str]:
         """Words that the text encoder does not know."""
         return self.text_encoder.unknown_words(prompt)
+
+    def load_character(self, adapter: str | Path, name: str = "character") -> None:
+        """Take in a character's adapter, the ``lora`` folder of ``configs/train/character_lora.yaml``.
+
+        Raises:
+            WeightsError: no adapter there, or one of another model.
+        """
+        try:
+            self.transformer.load_lora_adapter(
+                str(adapter), prefix=None, adapter_name=name, weight_name=ADAPTER_FILE, local_files_only=True
+            )
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise WeightsError(
+                f"The adapter {adapter} cannot be used ({str(error).splitlines()[0][:200]}); expected the folder "
+                "'lora' of a run of configs/train/character_lora.yaml on this model."
+            ) from error
 
     @torch.no_grad()
     def __call__(

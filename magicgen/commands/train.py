@@ -28,7 +28,7 @@ def train(
 ) -> None:
     """Train the networks of a configuration; a stopped run goes on with --resume."""
     from magicgen.training.reflection_options import ReflectionTraining
-    from magicgen.training.story_options import ReaderTraining, StoryTraining
+    from magicgen.training.story_options import CharacterTraining, ReaderTraining, StoryTraining
     from magicgen.training.tasks import load_training
 
     options = load_training(config, overrides or ())
@@ -47,6 +47,11 @@ def train(
                 from magicgen.training.storybook_reader import train_reader
 
                 results([train_reader(options, report=report, log=note)])
+            case CharacterTraining():
+                from magicgen.jobs.story_stages import foreground
+                from magicgen.training.story_lora import train_character
+
+                results([train_character(options, foreground, resume=resume, report=report, log=note)])
             case StoryTraining():
                 from magicgen.training.story import train_story
 

@@ -72,3 +72,35 @@ class ReaderTraining(StrictModel):
     height: Positive = 128
     width: Positive = 192
     test_pictures: Positive = 500
+
+
+class CharacterTraining(StrictModel):
+    """One run of ``magicgen train`` for ``task: character_lora``: a small adapter that knows one character.
+
+    Attributes:
+        out: folder of the run; the adapter is ``out/lora``.
+        base: folder of the story model, or ``tiny``.
+        description: the words for the character ("red fox with a blue hat").
+        sheets: character sheets (front, side, back side by side), as ``magicgen story`` writes them.
+        pictures: other pictures of it, each with the whole character on a plain ground.
+        rank: of the adapter's matrices.
+    """
+
+    task: Literal["character_lora"]
+    out: Path
+    base: str = "tiny"
+    description: Annotated[str, Field(min_length=1, max_length=200)]
+    sheets: tuple[Path, ...] = ()
+    pictures: tuple[Path, ...] = ()
+    rank: Positive = 8
+    seed: int = 0
+    steps: Positive = 200
+    batch_size: Positive = 8
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    checkpoint_every: Positive = 100
+
+    @model_validator(mode="after")
+    def _something_to_see(self) -> "CharacterTraining":
+        if not self.sheets and not self.pictures:
+            raise ValueError("give at least one sheet or picture of the character")
+        return self

@@ -7,13 +7,14 @@ from magicgen.config import load_config, read_yaml
 from magicgen.errors import ConfigError
 from magicgen.training.options import TrainingOptions
 from magicgen.training.reflection_options import ReflectionTraining
-from magicgen.training.story_options import ReaderTraining, StoryTraining
+from magicgen.training.story_options import CharacterTraining, ReaderTraining, StoryTraining
 
-AnyTraining = TrainingOptions | ReflectionTraining | StoryTraining | ReaderTraining
-_TASKS: dict[str, type[ReflectionTraining] | type[StoryTraining] | type[ReaderTraining]] = {
+AnyTraining = TrainingOptions | ReflectionTraining | StoryTraining | ReaderTraining | CharacterTraining
+_TASKS: dict[str, type[ReflectionTraining] | type[StoryTraining] | type[ReaderTraining] | type[CharacterTraining]] = {
     "reflection": ReflectionTraining,
     "story": StoryTraining,
     "storybook_reader": ReaderTraining,
+    "character_lora": CharacterTraining,
 }
 
 

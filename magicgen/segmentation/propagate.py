@@ -3,8 +3,9 @@
 Every object is a *layer*: a template of its colours, a map of where it lies (hidden parts included) and a motion. So is
 the background. In each frame the layers are carried along by dense optical flow where it can be trusted (forward and
 backward flow agree) and by the layer's own rigid motion elsewhere; then they compete for every pixel by how well their
-colours explain it, the costs being smoothed along the picture's edges. What lost a pixel to another object is
-remembered behind it and can come back; what lost it to the background is gone from there.
+colours and motions explain it and by what a small network, trained on the first frame, takes it for, the costs being
+smoothed along the picture's edges. What lost a pixel to another object is remembered behind it and can come back; what
+lost it to the background is gone from there, until it is recognised.
 
 Sources of the parts: dense inverse search flow (Kroeger et al. 2016), layers (Wang and Adelson 1994), cost-volume
 filtering with the guided filter (Rhemann et al. 2011; He et al. 2010).
@@ -19,9 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from magicgen.errors import MediaError
+from magicgen.segmentation.appearance import Appearance
 from magicgen.segmentation.colours import guided, shares
 from magicgen.segmentation.flow import FrameFlow, FrameSequence, correcting_flow, rigid_field, warp
 from magicgen.segmentation.layers import Layer, render
+from magicgen.segmentation.parts import own_parts
 
 UInt8 = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
@@ -39,7 +42,10 @@ class PropagateSettings:
         amodal: weight of a layer's remembered shape beside the labels of the last frame.
         histogram: weight of the colour histograms against the templates.
         smooth_radius, smooth_eps: guided filter of the costs, in working pixels and squared grey values in [0, 1].
-        growth: chance that a layer reaches a little beyond its shape.
+        growth: chance that a layer reaches a little beyond its shape, and as much again that it reaches further.
+        anywhere: chance that an object shows up anywhere.
+        least_look: smallest probability that the look of a pixel gives to a label.
+        motion: weight of how far a pixel's flow is from a layer's own motion.
         learning: share of the new frame in the templates where a layer is seen.
     """
 
@@ -49,6 +55,9 @@ class PropagateSettings:
     amodal: float = 0.25
     histogram: float = 0.5
     growth: float = 0.03
+    anywhere: float = 1e-3
+    least_look: float = 0.02
+    motion: float = 0.5
     smooth_radius: int = 3
     smooth_eps: float = 1e-3
     learning: float = 0.7
@@ -76,9 +85,14 @@ def propagate_masks(video: UInt8, first_masks: Bools, settings: PropagateSetting
     if not len(first_masks):
         return result
     result[:, 0] = first_masks
+    visible = _visible(first_masks)
+    # An object that the first frame does not show stays absent.
+    shown = np.flatnonzero(visible.any(axis=(1, 2)))
+    if not len(shown):
+        return result
     sequence = FrameSequence(video, settings.working_side)
-    for frame, labels in follow(sequence, range(frames), sequence.shrink(_visible(first_masks)), settings):
-        result[:, frame] = _full_size(labels, height, width)
+    for frame, labels in follow(sequence, range(frames), sequence.shrink(visible[shown]), settings):
+        result[shown, frame] = _full_size(labels, height, width)
     return result
 
 
@@ -90,7 +104,7 @@ def follow(
     Args:
         sequence: the video.
         frames: frame numbers, each the neighbour of the one before; the masks belong to the first.
-        soft_masks: (N, h, w) float32 coverage at the working size, not overlapping.
+        soft_masks: (N, h, w) float32 coverage at the working size, not overlapping, none empty.
 
     Yields:
         For every frame but the first its number and the (1 + N, h, w) probabilities of background and objects.
@@ -133,6 +147,7 @@ class _LayerTracker:
         background = np.clip(1 - soft_masks.sum(axis=0), 0, 1)
         self.layers = [Layer.first(lab, background, background=True)]
         self.layers += [Layer.first(lab, mask, background=False) for mask in soft_masks]
+        self.appearance = Appearance(lab, np.concatenate([background[None], soft_masks]))
 
     def step(self, flow: FrameFlow, lab: Floats, grey: Floats) -> Floats:
         """Carry everything to the next frame and label it; returns (1 + N, h, w) probabilities."""
@@ -145,7 +160,8 @@ class _LayerTracker:
         foreseen = render(self._moved(None, size), lab)
         correction = correcting_flow(lab, foreseen)
         self.layers = self._moved(correction, size)
-        labels = self._label(lab, grey)
+        labels = own_parts(self._label(lab, grey, flow), self.layers, flow)
+        self.appearance.learn(labels)
         for index, (layer, seen) in enumerate(zip(self.layers, labels, strict=True)):
             layer.seen = seen
             layer.learn(lab, labels[0], self.settings.learning, background=index == 0)
@@ -157,24 +173,34 @@ class _LayerTracker:
             fields = (correction + warp(field, correction) for field in fields)
         return [layer.moved(field) for layer, field in zip(self.layers, fields, strict=True)]
 
-    def _label(self, lab: Floats, grey: Floats) -> Floats:
+    def _label(self, lab: Floats, grey: Floats, flow: FrameFlow) -> Floats:
         settings = self.settings
-        seen = np.stack([layer.seen for layer in self.layers])
-        shape = np.stack([np.full_like(grey, 0.5), *(layer.shape for layer in self.layers[1:])])
-        left_over = np.clip(1 - seen.sum(axis=0), 0, 1)
-        prior = seen + (settings.amodal + left_over) * shape
-        prior = np.stack([cv2.GaussianBlur(plane, (0, 0), 1.0) for plane in prior])
-        for index in range(1, len(prior)):
-            prior[index] += settings.growth * cv2.blur(shape[index], (13, 13)) + 1e-4
-        prior[0] += 0.02
+        prior = self._prior()
         cost = -np.log(prior / prior.sum(axis=0))
+        cost -= np.log(np.maximum(self.appearance.judge(lab), settings.least_look))
         typical = shares([layer.histogram for layer in self.layers], lab)
         for index, layer in enumerate(self.layers):
             cost[index] += self._colour_cost(layer, typical[index], lab)
+            strange = np.square(flow.backward - rigid_field(layer.motion, grey.shape)).sum(axis=-1)
+            cost[index] += settings.motion * flow.trust * np.minimum(strange / 2, 3)
         cost = np.minimum(cost - cost.min(axis=0), 6)
         smooth = np.stack([guided(grey, plane, settings.smooth_radius, settings.smooth_eps) for plane in cost])
         posterior = np.exp(-(smooth - smooth.min(axis=0)) * 1.5)
         return (posterior / posterior.sum(axis=0)).astype(np.float32)
+
+    def _prior(self) -> Floats:
+        """(1 + N, h, w), not normalised: where the carried layers say that they lie."""
+        settings = self.settings
+        seen = np.stack([layer.seen for layer in self.layers])
+        shape = np.stack([np.full_like(seen[0], 0.5), *(layer.shape for layer in self.layers[1:])])
+        left_over = np.clip(1 - seen.sum(axis=0), 0, 1)
+        prior = seen + (settings.amodal + left_over) * shape
+        prior = np.stack([cv2.GaussianBlur(plane, (0, 0), 1.0) for plane in prior])
+        for index in range(1, len(prior)):
+            reach = cv2.blur(shape[index], (13, 13)) + cv2.blur(shape[index], (31, 31))
+            prior[index] += settings.growth * reach + settings.anywhere
+        prior[0] += 0.02
+        return prior
 
     def _colour_cost(self, layer: Layer, typical: Floats, lab: Floats) -> Floats:
         settings = self.settings

@@ -1,0 +1,62 @@
+"""Which separate parts of a followed object belong to it."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from magicgen.segmentation.flow import Floats, FrameFlow, rigid_field
+from magicgen.segmentation.layers import Layer
+
+SMALL = 0.25  # of the largest part's area: from here on a part needs no reason
+GAP = 5  # working pixels that do not separate parts
+SUPPORT = 0.3  # mean carried probability from which a part is not new
+
+
+def own_parts(labels: Floats, layers: Sequence[Layer], flow: FrameFlow) -> Floats:
+    """Give small parts that do not belong to their object to the background.
+
+    A small part belongs to its object when it was there before and does not stand still with the background while the
+    object moves; what merely looks like the object somewhere else, or was left behind by it, does not.
+
+    Args:
+        labels: (1 + N, h, w) float32 probabilities of background and objects on this frame.
+        layers: background and objects as carried to this frame, before it changed them.
+        flow: motion from the last frame.
+
+    Returns:
+        ``labels`` itself where nothing changes, else a copy.
+    """
+    best = labels.argmax(axis=0)
+    ground = _distance(flow, layers[0])
+    result = labels
+    for number in range(1, len(labels)):
+        mask = best == number
+        parts = _small_parts(mask)
+        own = _distance(flow, layers[number]) if parts else ground
+        for part in parts:
+            known = layers[number].seen[part].mean() > SUPPORT
+            if known and np.median(own[part]) <= np.median(ground[part]) + 0.25:
+                continue
+            if result is labels:
+                result = labels.copy()
+            result[0][part] += result[number][part]
+            result[number][part] = 0
+    return result
+
+
+def _small_parts(mask: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.bool_]]:
+    byte = mask.astype(np.uint8)
+    count, numbers = cv2.connectedComponents(cv2.dilate(byte, np.ones((GAP, GAP), np.uint8)))
+    if count <= 2:
+        return []
+    numbers = numbers * byte
+    areas = np.bincount(numbers.ravel(), minlength=count)
+    areas[0] = 0
+    return [numbers == part for part in range(1, count) if 0 < areas[part] < SMALL * areas.max()]
+
+
+def _distance(flow: FrameFlow, layer: Layer) -> Floats:
+    """(h, w) how far the flow is from the layer's rigid motion, in working pixels."""
+    return np.linalg.norm(flow.backward - rigid_field(layer.motion, flow.trust.shape), axis=-1)

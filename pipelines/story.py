@@ -78,6 +78,7 @@ class StoryPipeline(DiffusionPipeline):
         default_height, default_width: the size of pictures that the weights make best; also that of sheets.
         default_steps, default_guidance: what a call without these arguments uses.
         base_ratio: share of attention without regions that is mixed in.
+        soft_plates: standard deviation in pixels of the blur over places, for weights that draw them in patches.
     """
 
     model_cpu_offload_seq = "text_encoder->branch->transformer->vae"
@@ -96,6 +97,7 @@ class StoryPipeline(DiffusionPipeline):
         default_steps: int = 6,
         default_guidance: float = 1.0,
         base_ratio: float = 0.0,
+        soft_plates: float = 0.0,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -109,6 +111,7 @@ class StoryPipeline(DiffusionPipeline):
             default_steps=default_steps,
             default_guidance=default_guidance,
             base_ratio=base_ratio,
+            soft_plates=soft_plates,
         )
         self.network = StoryNetwork(transformer, branch, text_encoder, vae).eval()
 
@@ -226,13 +229,15 @@ class StoryPipeline(DiffusionPipeline):
     def plate(self, background: str, *, height: int, width: int, seed: int, steps: int | None = None) -> UInt8:
         """An empty place, (height, width, 3) uint8."""
         blank = np.zeros((height, width, 3), np.uint8)
-        return self(
+        drawn = self(
             Picture(background, (), (), (), None, blank),
             height,
             width,
             num_inference_steps=steps,
             generator=_generator(seed),
         )
+        softness = self.config.soft_plates
+        return np.asarray(cv2.GaussianBlur(drawn, (0, 0), softness), np.uint8) if softness > 0 else drawn
 
     def alone(self, subject: Subject, slot: UInt8 | None, *, seed: int, steps: int | None = None) -> UInt8:
         """One subject on a plain ground, large, in its pose and view; (h, w, 3) uint8 of the weights' own size."""

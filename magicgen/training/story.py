@@ -33,6 +33,8 @@ from magicgen.training.story_options import StoryModel, StoryTraining
 from magicgen.weights.sources import preset_folder
 
 TEXT_WIDTH, TEXT_LENGTH = 64, 32
+SOFT_PLATES = 5.0
+"""Pixels; a small model draws places patch by patch."""
 
 
 @dataclass(frozen=True)
@@ -284,6 +286,7 @@ def export_story(run: Path, out: Path, steps: int = 6) -> Path:
         default_height=options.data.height,
         default_width=options.data.width,
         default_steps=steps,
+        soft_plates=SOFT_PLATES,
     )
     pipeline.save_pretrained(out)
     (out / "train.yaml").write_text(yaml.safe_dump(options.model_dump(mode="json"), sort_keys=False))

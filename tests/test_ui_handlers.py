@@ -120,7 +120,7 @@ def test_visitors_see_only_their_own(on: AnimateHandlers) -> None:
         (None, "Nothing is drawn yet"),
         ({"version": 1, "frames": 5, "objects": []}, "Nothing is drawn yet"),
         ({"version": 3, "frames": 5, "objects": [{}]}, "version"),
-        ({"version": 1, "frames": 5, "objects": [{"name": "a", "mask": "/etc/passwd", "keyframes": []}]}, "relative"),
+        ({"version": 1, "frames": 5, "objects": [{"name": "a", "mask": "/etc/mask.png", "keyframes": []}]}, "relative"),
         (
             {"version": 1, "frames": 5, "objects": [{"name": "a", "keyframes": [{"frame": 0, "box": [2, 2, 3, 3]}]}]},
             "outside the picture",

@@ -57,8 +57,10 @@ class Painter(Protocol):
         progress: Callable[[int, int], None] | None,
         cancel: CancelToken | None,
     ) -> UInt8:
-        """(height, width, 3): the picture of a panel, after its sketch and its pasted ``crops``; ``progress`` is told steps
-        done and steps in all."""
+        """(height, width, 3): the picture of a panel, after its sketch and its pasted ``crops``.
+
+        ``progress`` is told steps done and steps in all.
+        """
         ...
 
 

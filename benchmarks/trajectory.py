@@ -24,7 +24,7 @@ from magicgen.errors import ConfigError, MagicGenError
 
 PACKAGE = Path(__file__).resolve().parents[1] / "magicgen"
 # What decides a baseline's score, and what decides a model's beside that.
-MEASURING = ("control", "segmentation/propagate.py", "segmentation/flow.py", "synthetic", "evaluation")
+MEASURING = ("control", "segmentation", "synthetic", "evaluation")
 MAKING = ("models", "sampling.py", "../pipelines/trajectory_video.py")
 FLOW_TRACKER = "magicgen flow tracker"
 LEFT_OUT = {

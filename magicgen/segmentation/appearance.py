@@ -39,11 +39,11 @@ class AppearanceSettings:
 
     step: int = 2
     hidden: int = 32
-    first_steps: int = 200
+    first_steps: int = 150
     first_rate: float = 3e-3
     steps: int = 6
     rate: float = 1e-3
-    batch: int = 384
+    batch: int = 256
     fresh: float = 0.5
     memory: int = 10
     margin: int = 9

@@ -1,6 +1,7 @@
 """Dense motion between the frames of a video at a working size: both directions, trust, rigid motion of a region."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -82,25 +83,24 @@ class FrameSequence:
 
 def correcting_flow(lab: Floats, foreseen: Floats) -> Floats:
     """(h, w, 2) float32: from each pixel of a frame to where the foreseen frame shows it; both (h, w, 3) Lab."""
-    dense = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dense = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     light = [np.clip(picture[..., 0] * 2.55, 0, 255).astype(np.uint8) for picture in (lab, foreseen)]
     return dense.calc(light[0], light[1], None)
 
 
 def warp(plane: Floats, field: Floats) -> Floats:
     """Values of ``plane`` at x + field(x); zero outside."""
-    height, width = field.shape[:2]
-    columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    return cv2.remap(plane, columns + field[..., 0], rows + field[..., 1], cv2.INTER_LINEAR)
+    return cv2.remap(plane, field + pixel_places(*field.shape[:2]), None, cv2.INTER_LINEAR)
 
 
-def rigid_field(motion: Matrix, size: tuple[int, ...]) -> Floats:
-    """(h, w, 2) displacement of the 2x3 map ``motion``."""
-    columns, rows = np.meshgrid(np.arange(size[1], dtype=np.float32), np.arange(size[0], dtype=np.float32))
-    step = motion.astype(np.float32)
-    moved_x = step[0, 0] * columns + step[0, 1] * rows + step[0, 2]
-    moved_y = step[1, 0] * columns + step[1, 1] * rows + step[1, 2]
-    return np.stack([moved_x - columns, moved_y - rows], axis=-1)
+def rigid_field(motion: Matrix, size: tuple[int, ...], stride: int = 1) -> Floats:
+    """(h, w, 2) displacement of the 2x3 map ``motion``; at every ``stride``-th pixel."""
+    return cv2.transform(pixel_places(size[0], size[1])[::stride, ::stride], motion - np.eye(2, 3))
+
+
+def squared_length(vectors: Floats) -> Floats:
+    """(..., C) -> (...): several times faster than a sum over a short last axis."""
+    return np.einsum("...c,...c->...", vectors, vectors)
 
 
 def rigid_motion(flow: FrameFlow, region: Floats, last_motion: Matrix, *, camera: bool) -> Matrix:
@@ -128,8 +128,16 @@ def rigid_motion(flow: FrameFlow, region: Floats, last_motion: Matrix, *, camera
 
 
 def _agreement(there: Floats, back: Floats) -> Floats:
-    error = np.square(there + warp(back, there)).sum(axis=-1)
-    return np.exp(-error / (2 * 1.0**2))
+    return np.exp(squared_length(there + warp(back, there)) * -0.5)
+
+
+@lru_cache(maxsize=4)
+def pixel_places(height: int, width: int) -> Floats:
+    """(height, width, 2) x and y of every pixel."""
+    columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    places = np.dstack([columns, rows])
+    places.flags.writeable = False
+    return places
 
 
 def _resized(picture: npt.NDArray, size: tuple[int, int]) -> npt.NDArray:

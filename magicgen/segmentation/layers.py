@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from magicgen.segmentation.colours import histogram
-from magicgen.segmentation.flow import Floats, FrameFlow, Matrix, rigid_field, rigid_motion, warp
+from magicgen.segmentation.flow import Floats, FrameFlow, Matrix, pixel_places, rigid_field, rigid_motion, squared_length, warp
 
 MATCH_SCALE = 0.5  # size of the pictures in which a lost motion is searched for
 DARK_TRUNCATION = 30.0  # Lab distance from which a colour is simply wrong
@@ -63,29 +63,26 @@ class Layer:
 
     def _misfit(self, motion: Matrix, lab: Floats, background: "Layer", seen: Floats) -> float:
         """How badly the moved layer explains the frame, in [0, 1], less half of what the background fails to."""
-        field = rigid_field(motion, seen.shape)[::2, ::2]
-        rows, columns = np.mgrid[0 : seen.shape[0] : 2, 0 : seen.shape[1] : 2].astype(np.float32)
-        x, y = columns + field[..., 0], rows + field[..., 1]
-        weight = cv2.remap(seen * self.known, x, y, cv2.INTER_LINEAR)
+        places = pixel_places(*seen.shape)[::2, ::2] + rigid_field(motion, seen.shape, 2)
+        weight = cv2.remap(seen * self.known, places, None, cv2.INTER_LINEAR)
         inside = weight > 0.3
         if inside.sum() < 4:
             return 1.0
-        moved = cv2.remap(self.colour, x, y, cv2.INTER_LINEAR)[inside]
+        moved = cv2.remap(self.colour, places, None, cv2.INTER_LINEAR)[inside]
         now = lab[::2, ::2][inside]
-        own = np.minimum(np.linalg.norm(now - moved, axis=-1) / DARK_TRUNCATION, 1)
-        other = np.minimum(np.linalg.norm(now - background.colour[::2, ::2][inside], axis=-1) / DARK_TRUNCATION, 1)
+        own = _truncated(now - moved)
+        other = _truncated(now - background.colour[::2, ::2][inside])
         lost = 1 - inside.sum() * 4 / max(float((seen * self.known > 0.3).sum()), 1.0)
         gain = 0.3 * other * background.known[::2, ::2][inside]
         return float((own - gain).mean() + 0.3) / 1.3 + 0.5 * max(0.0, lost)
 
     def moved(self, field: Floats) -> "Layer":
         """The layer carried along a (h, w, 2) backward field."""
-        packed = warp(np.dstack([self.colour, self.known]), field)
         return Layer(
             warp(self.seen, field),
             warp(self.shape, field),
-            np.ascontiguousarray(packed[..., 3]),
-            np.ascontiguousarray(packed[..., :3]),
+            warp(self.known, field),
+            warp(self.colour, field),
             self.motion,
             self.histogram,
         )
@@ -102,6 +99,11 @@ class Layer:
             self.shape *= 0.98 if not visible.any() else 1.0
         if (self.seen > 0.7).sum() > 30:
             self.histogram = (0.95 * self.histogram + 0.05 * histogram(lab, self.seen)).astype(np.float32)
+
+
+def _truncated(colours: Floats) -> Floats:
+    """Lab differences (..., 3) -> how wrong they are, in [0, 1]."""
+    return np.minimum(np.sqrt(squared_length(colours)) / DARK_TRUNCATION, 1)
 
 
 def render(layers: list[Layer], lab: Floats) -> Floats:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from magicgen.segmentation.flow import Floats, FrameFlow, rigid_field
+from magicgen.segmentation.flow import Floats, FrameFlow, rigid_field, squared_length
 from magicgen.segmentation.layers import Layer
 
 SMALL = 0.25  # of the largest part's area: from here on a part needs no reason
@@ -59,4 +59,4 @@ def _small_parts(mask: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.bool_]]:
 
 def _distance(flow: FrameFlow, layer: Layer) -> Floats:
     """(h, w) how far the flow is from the layer's rigid motion, in working pixels."""
-    return np.linalg.norm(flow.backward - rigid_field(layer.motion, flow.trust.shape), axis=-1)
+    return np.sqrt(squared_length(flow.backward - rigid_field(layer.motion, flow.trust.shape)))

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from magicgen.errors import MediaError
 from magicgen.segmentation.appearance import Appearance
 from magicgen.segmentation.colours import guided, shares
-from magicgen.segmentation.flow import FrameFlow, FrameSequence, correcting_flow, rigid_field, warp
+from magicgen.segmentation.flow import FrameFlow, FrameSequence, correcting_flow, rigid_field, squared_length, warp
 from magicgen.segmentation.layers import Layer, render
 from magicgen.segmentation.parts import own_parts
 
@@ -49,7 +49,7 @@ class PropagateSettings:
         learning: share of the new frame in the templates where a layer is seen.
     """
 
-    working_side: int = 240
+    working_side: int = 320
     colour_sigma: float = 9.0
     outlier: float = 0.02
     amodal: float = 0.25
@@ -181,7 +181,7 @@ class _LayerTracker:
         typical = shares([layer.histogram for layer in self.layers], lab)
         for index, layer in enumerate(self.layers):
             cost[index] += self._colour_cost(layer, typical[index], lab)
-            strange = np.square(flow.backward - rigid_field(layer.motion, grey.shape)).sum(axis=-1)
+            strange = squared_length(flow.backward - rigid_field(layer.motion, grey.shape))
             cost[index] += settings.motion * flow.trust * np.minimum(strange / 2, 3)
         cost = np.minimum(cost - cost.min(axis=0), 6)
         smooth = np.stack([guided(grey, plane, settings.smooth_radius, settings.smooth_eps) for plane in cost])
@@ -207,7 +207,7 @@ class _LayerTracker:
         kernel = np.ones((3, 3), np.uint8)
         above = lab - cv2.dilate(layer.colour, kernel)
         below = cv2.erode(layer.colour, kernel) - lab
-        distance = np.square(np.maximum(np.maximum(above, below), 0)).sum(axis=-1)
+        distance = squared_length(np.maximum(np.maximum(above, below), 0))
         fits = np.exp(-distance / (2 * settings.colour_sigma**2))
         likelihood = layer.known * ((1 - settings.histogram) * fits + settings.histogram * typical)
         likelihood += (1 - layer.known) * typical * 0.7

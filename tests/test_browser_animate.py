@@ -247,7 +247,7 @@ def test_two_visitors_do_not_meet(visitor: Watched, browser: Any, url: str) -> N
     other = watch(browser)
     other.open(url)
     draw_rocket(visitor)
-    other.page.wait_for_timeout(PATIENCE_MS // 120)
+    other.page.wait_for_timeout(PATIENCE_MS // 320)
     assert other.page.locator("#canvas [data-part=empty]").is_visible()
     assert not other.drawing().get("objects")
     other.page.click("#generate")

@@ -76,7 +76,7 @@ class StoryPipeline(DiffusionPipeline):
         scheduler: CogVideoX DDIM or DPM.
         words, local: text tokens of the global prompt and of each subject, as trained.
         default_height, default_width: the size of pictures that the weights make best; also that of sheets.
-        default_steps, default_guidance: what a call without these arguments uses.
+        default_steps, default_draws, default_guidance: what a call without these arguments uses.
         base_ratio: share of attention without regions that is mixed in.
         soft_plates: standard deviation in pixels of the blur over places, for weights that draw them in patches.
     """
@@ -95,6 +95,7 @@ class StoryPipeline(DiffusionPipeline):
         default_height: int = 128,
         default_width: int = 192,
         default_steps: int = 6,
+        default_draws: int = 1,
         default_guidance: float = 1.0,
         base_ratio: float = 0.0,
         soft_plates: float = 0.0,
@@ -109,6 +110,7 @@ class StoryPipeline(DiffusionPipeline):
             default_height=default_height,
             default_width=default_width,
             default_steps=default_steps,
+            default_draws=default_draws,
             default_guidance=default_guidance,
             base_ratio=base_ratio,
             soft_plates=soft_plates,
@@ -147,6 +149,7 @@ class StoryPipeline(DiffusionPipeline):
         regional: bool = True,
         callback_on_step_end: StepCallback | None = None,
         cancel: CancelToken | None = None,
+        draws: int | None = None,
     ) -> UInt8:
         """Draw one picture, (height, width, 3) uint8.
 
@@ -158,6 +161,8 @@ class StoryPipeline(DiffusionPipeline):
             regional: words and cast act in their boxes; without it everything sees everything.
             callback_on_step_end: called with a :class:`~magicgen.sampling.StepReport` after every step.
             cancel: looked at before every step.
+            draws: noises from which every step foresees the clean picture; their mean is taken. A small network lets
+                some of its input's noise through, and each further draw lowers that.
 
         Raises:
             StoryError: a size that is no multiple of 16, or more subjects than the model knows.
@@ -177,18 +182,21 @@ class StoryPipeline(DiffusionPipeline):
             if scale == 1
             else self._conditions(replace(picture, prompts=("",) * len(picture.prompts)), size, regional)
         )
-        noise = torch.randn(given.plate.shape, generator=generator, device="cpu").to(self.device)
+        draws = draws or self.config.default_draws
+        noise = torch.randn((draws, *given.plate.shape[1:]), generator=generator, device="cpu").to(self.device)
         latents, skip = self._start(picture, noise, steps)
 
         def predict(latents: torch.Tensor, timestep: torch.Tensor, step: int) -> torch.Tensor:
-            time = timestep.reshape(1).to(latents.device)
-            output = self.network(latents, time, given)
-            return output if bare is None else guided(output, self.network(latents, time, bare), scale)
+            time = timestep.reshape(1).to(latents.device).expand(draws)
+            output = self.network(latents, time, given.repeated(draws))
+            if bare is not None:
+                output = guided(output, self.network(latents, time, bare.repeated(draws)), scale)
+            return output.mean(dim=0, keepdim=True).expand_as(output)
 
         clean = denoise(
             predict, self.scheduler, latents, steps, callback=callback_on_step_end, cancel=cancel, skip=skip
         )
-        return _pixels(decode_video(self.vae, clean))
+        return _pixels(decode_video(self.vae, clean.mean(dim=0, keepdim=True)))
 
     def sheet(self, character: Character, references: Sequence[UInt8], *, seed: int, steps: int | None = None) -> UInt8:
         """A character from the front, the side and the back, (h, 3 w, 3) uint8, drawn in one go.

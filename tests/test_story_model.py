@@ -44,7 +44,7 @@ def quiet(text: str) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = train_story(options(tmp_path_factory.mktemp("story") / "run"), resume=False, log=quiet)
-    return export_story(run, run.parent / "model", steps=2)
+    return export_story(run, run.parent / "model", steps=2, draws=1)
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,19 @@ def test_examples_of_every_use_are_whole_and_repeat(use: int) -> None:
     assert item.draft is None or item.draft.shape == item.picture.shape
     assert np.array_equal(item.picture, again.picture)
     assert item.prompts == again.prompts
+
+
+def test_more_draws_let_less_noise_through(pipe: StoryPipeline) -> None:
+    picture = Picture("in the forest at night", (), (), (), None, np.zeros((HEIGHT, WIDTH, 3), np.uint8))
+
+    def difference(draws: int) -> float:
+        one, two = (
+            pipe(picture, HEIGHT, WIDTH, draws=draws, generator=torch.Generator().manual_seed(seed)).astype(np.float32)
+            for seed in (1, 2)
+        )
+        return float(np.abs(one - two).mean())
+
+    assert difference(8) < 0.7 * difference(1)
 
 
 @pytest.mark.slow

@@ -22,7 +22,10 @@ Out = Annotated[Path, typer.Option(help="The folder to make.", show_default=Fals
 Base = Annotated[
     Path | None, typer.Option(help="config.json of the transformer that it steers; by default CogVideoX-5b-I2V's.")
 ]
-Steps = Annotated[int, typer.Option(min=1, help="Training runs: default number of denoising steps.")]
+Steps = Annotated[
+    int | None,
+    typer.Option(min=1, help="Training runs: default number of denoising steps; else 1 for video, 4 for stories."),
+]
 Clip = Annotated[
     str | None, typer.Option(help="Training runs: default clip as FRAMESxHEIGHTxWIDTH; by default what was trained on.")
 ]
@@ -36,7 +39,7 @@ def convert(
     source: Source,
     out: Out,
     base: Base = None,
-    steps: Steps = 1,
+    steps: Steps = None,
     clip: Clip = None,
     fps: Fps = 8.0,
     json: Json = False,
@@ -53,7 +56,7 @@ def convert(
     _tell(run_conversion(source, out, config), json)
 
 
-def _convert_run(source: Path, out: Path, steps: int, clip: str | None, fps: float, json: bool) -> None:
+def _convert_run(source: Path, out: Path, steps: int | None, clip: str | None, fps: float, json: bool) -> None:
     shape = None
     if clip is not None:
         if re.fullmatch(r"\d+x\d+x\d+", clip) is None:
@@ -67,7 +70,7 @@ def _convert_run(source: Path, out: Path, steps: int, clip: str | None, fps: flo
         results([folder])
 
 
-def _export(source: Path, out: Path, steps: int, shape: tuple[int, int, int] | None, fps: float) -> Path:
+def _export(source: Path, out: Path, steps: int | None, shape: tuple[int, int, int] | None, fps: float) -> Path:
     """A run of any task, by its settings."""
     from magicgen.training.export import export_run
     from magicgen.weights.sources import read_json
@@ -77,12 +80,12 @@ def _export(source: Path, out: Path, steps: int, shape: tuple[int, int, int] | N
     if task == "story":
         from magicgen.training.story import export_story
 
-        return export_story(source, out, steps)
+        return export_story(source, out, steps or 4)
     if task == "reflection":
         from magicgen.training.reflection import export_adapter
 
         return export_adapter(source, out)
-    return export_run(source, out, steps=steps, clip=shape, fps=fps)
+    return export_run(source, out, steps=steps or 1, clip=shape, fps=fps)
 
 
 def download(model: ModelName, dry_run: DryRun = False, json: Json = False) -> None:

@@ -6,7 +6,7 @@ corrects; the sketch or the skeletons go through the control branch. Regional at
 as DiffSynth-Studio publishes it: picture to picture stays full.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -44,6 +44,14 @@ class StoryConditions:
     text: torch.Tensor
     plans: tuple[RegionPlan, ...] | None
     base_ratio: float = 0.0
+
+    def repeated(self, count: int) -> "StoryConditions":
+        """The conditions of one picture (B = 1) for ``count`` pictures."""
+        tensors = {
+            name: getattr(self, name).expand(count, *getattr(self, name).shape[1:])
+            for name in ("plate", "plate_known", "cast", "cast_known", "map", "text")
+        }
+        return replace(self, **tensors)
 
 
 class StoryNetwork(nn.Module):

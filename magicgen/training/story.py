@@ -261,8 +261,10 @@ def train_story(
     return options.out
 
 
-def export_story(run: Path, out: Path, steps: int = 6) -> Path:
+def export_story(run: Path, out: Path, steps: int = 4, draws: int = 4) -> Path:
     """Write a run's averaged weights in half precision as a pipeline folder, with ``train.yaml`` beside it.
+
+    ``steps`` and ``draws`` become the defaults of the pipeline.
 
     Raises:
         ConfigError: no run there.
@@ -286,6 +288,7 @@ def export_story(run: Path, out: Path, steps: int = 6) -> Path:
         default_height=options.data.height,
         default_width=options.data.width,
         default_steps=steps,
+        default_draws=draws,
         soft_plates=SOFT_PLATES,
     )
     pipeline.save_pretrained(out)

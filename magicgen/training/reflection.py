@@ -4,27 +4,22 @@ Every random number of example ``i`` comes from (seed, i), so a run that was sto
 """
 
 import json
-import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import yaml
-from diffusers.training_utils import EMAModel
 from torch.nn import functional as F
 
-from magicgen.errors import ConfigError, GenerationFailed
-from magicgen.media import write_bytes
+from magicgen.errors import ConfigError
 from magicgen.models import BlockTransformAutoencoder, VideoTransformer
 from magicgen.models.reflection import LayerPair, ReflectionAdapter, ReflectionNetwork, enlarged
 from magicgen.progress import ProgressEvent, silent
-from magicgen.training.checkpoints import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
-from magicgen.training.optimizers import learning_rate_factor, make_optimizers
 from magicgen.training.reflection_data import LayerBatch, ReflectionExamples, layer_batches
 from magicgen.training.reflection_losses import LayerTruth, layer_loss
 from magicgen.training.reflection_options import ReflectionTraining
+from magicgen.training.single import SingleTrainer, averaged_weights, claim_folder, follow, training_device
 from magicgen.weights.sources import PipelineFolder, resolve_model
 
 OCTAVE = 2
@@ -78,77 +73,33 @@ def load_averaged_adapter(adapter: ReflectionAdapter, run: Path) -> None:
     Raises:
         ConfigError: the run has no checkpoint.
     """
-    path = latest_checkpoint(run)
-    if path is None:
-        raise ConfigError(f"{run} holds no checkpoint; give the 'out' folder of an earlier run.")
-    checkpoint = load_checkpoint(path, torch.device("cpu"))
+    checkpoint = averaged_weights(run)
     names = [name for name, _ in adapter.named_parameters()]
     adapter.load_state_dict(dict(zip(names, checkpoint.ema["shadow_params"], strict=True)))
 
 
-class ReflectionTrainer:
-    """One run: adapter, optimiser, data, checkpoints under ``options.out``."""
+class ReflectionTrainer(SingleTrainer[ReflectionTraining, LayerBatch, ReflectionStep]):
+    """One run of the adapter; the backbone learns nothing."""
+
+    name = "adapter"
 
     def __init__(self, options: ReflectionTraining, network: ReflectionNetwork, device: torch.device) -> None:
-        self.options, self.device = options, device
         self.network = network.to(device)
-        self.adapter = network.adapter
-        self.optimizers = make_optimizers(self.adapter.named_parameters(), options.optimizer)
-        self.parameters = list(self.adapter.parameters())
-        self.ema = EMAModel(self.parameters, decay=options.optimizer.ema_decay, use_ema_warmup=True, power=0.75)
-        self.ema.to(device)
-        self.step = 0
+        super().__init__(options, network.adapter, device)
         self.dataset = ReflectionExamples(options.data, options.seed)
 
-    def resume(self) -> bool:
-        """Go on from the newest checkpoint; False when there is none."""
-        path = latest_checkpoint(self.options.out)
-        if path is None:
-            return False
-        checkpoint = load_checkpoint(path, self.device)
-        self.adapter.load_state_dict(checkpoint.networks)
-        for optimizer, state in zip(self.optimizers, checkpoint.optimizers, strict=True):
-            optimizer.load_state_dict(state)
-        self.ema.load_state_dict(checkpoint.ema)
-        self.step = checkpoint.step
-        return True
-
-    def run(self, report: Callable[[ReflectionStep], None]) -> None:
-        """Train to ``options.steps``.
-
-        Raises:
-            GenerationFailed: the loss is not a number; the last good checkpoint stays.
-        """
-        options = self.options
-        size = options.data.batch_size
-        for batch in layer_batches(self.dataset, self.step * size, options.steps * size):
-            report(self.train_step(batch))
-            if self.step % options.checkpoint_every == 0 or self.step == options.steps:
-                self.save()
+    def batches(self, first: int, last: int) -> Iterator[LayerBatch]:
+        """Mixtures of the steps from ``first`` up to ``last``."""
+        size = self.options.data.batch_size
+        return iter(layer_batches(self.dataset, first * size, last * size))
 
     def train_step(self, batch: LayerBatch) -> ReflectionStep:
         """One optimiser step."""
-        options = self.options
         self.network.train()
-        factor = learning_rate_factor(self.step, options.steps, options.optimizer)
-        rates = (options.optimizer.learning_rate, options.optimizer.matrix_learning_rate)
-        for optimizer, rate in zip(self.optimizers, rates, strict=False):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * factor
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
+        self.set_rates()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
             loss, answer, truth = self.losses(batch)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise GenerationFailed(
-                f"The loss of step {self.step} is {value}. The last good checkpoint is kept; lower the learning rate."
-            )
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, options.optimizer.clip_gradient)
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        self.ema.step(self.parameters)
-        self.step += 1
+        value = self.descend(loss)
         before, after = _decibel(truth.mixture, truth), _decibel(answer.transmission.detach(), truth)
         return ReflectionStep(self.step, value, before, after)
 
@@ -185,18 +136,6 @@ class ReflectionTrainer:
         left = 16 * int(torch.randint((width - columns) // 16 + 1, (), generator=generator))
         return slice(None), slice(None), slice(top, top + rows), slice(left, left + columns)
 
-    def save(self) -> None:
-        """Write a checkpoint."""
-        checkpoint = Checkpoint(
-            step=self.step,
-            trained=["adapter"],
-            networks=self.adapter.state_dict(),
-            vae={},
-            optimizers=[optimizer.state_dict() for optimizer in self.optimizers],
-            ema=self.ema.state_dict(),
-        )
-        save_checkpoint(self.options.out, checkpoint, keep=1)
-
 
 def train_reflection(
     options: ReflectionTraining,
@@ -211,28 +150,14 @@ def train_reflection(
         ConfigError: the folder is in use and ``resume`` is off.
         GenerationFailed: the loss became NaN, or a checkpoint could not be written.
     """
-    if latest_checkpoint(options.out) is not None and not resume:
-        raise ConfigError(f"{options.out} already holds a run. Continue it with --resume, or choose another 'out'.")
-    options.out.mkdir(parents=True, exist_ok=True)
-    write_bytes(options.out / "settings.json", json.dumps(options.model_dump(mode="json"), indent=2).encode())
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    trainer = ReflectionTrainer(options, build_network(options), device)
-    if resume and trainer.resume():
-        log(f"resumed at step {trainer.step}")
-    started, first = time.perf_counter(), trainer.step
-    recent: list[ReflectionStep] = []
+    claim_folder(options, options.out, resume=resume)
+    trainer = ReflectionTrainer(options, build_network(options), training_device())
 
-    def each_step(result: ReflectionStep) -> None:
-        rate = (time.perf_counter() - started) / max(result.step - first, 1)
-        eta = rate * (options.steps - result.step)
-        report(ProgressEvent(f"Training, loss {result.loss:.4f}", result.step, options.steps, eta))
-        recent.append(result)
-        if result.step % 50 == 0:
-            before, after = (sum(getattr(each, k) for each in recent) / len(recent) for k in ("before", "after"))
-            log(f"step {result.step} photo {before:.2f} dB, model {after:.2f} dB, {rate:.2f} s/step")
-            recent.clear()
+    def told(steps: list[ReflectionStep]) -> str:
+        before, after = (sum(getattr(each, k) for each in steps) / len(steps) for k in ("before", "after"))
+        return f"photo {before:.2f} dB, model {after:.2f} dB"
 
-    trainer.run(each_step)
+    follow(trainer, told, resume=resume, report=report, log=log)
     return options.out
 
 

@@ -4,30 +4,25 @@ Every random number of step ``s`` comes from (seed, s) and example ``i`` from (s
 """
 
 import json
-import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import yaml
 from diffusers import CogVideoXDDIMScheduler
-from diffusers.training_utils import EMAModel
 from torch import nn
 from torch.nn import functional as F
 
-from magicgen.errors import ConfigError, GenerationFailed
-from magicgen.media import write_bytes
+from magicgen.errors import ConfigError
 from magicgen.models import BlockTransformAutoencoder, ControlBranch, VideoTransformer, WordTextEncoder
 from magicgen.models.conditioning import pool_weights
 from magicgen.models.story import STATE_CHANNELS, StoryConditions, StoryNetwork
 from magicgen.progress import ProgressEvent, silent
 from magicgen.synthetic.story_examples import SLOTS
 from magicgen.synthetic.vocabulary import VOCABULARY
-from magicgen.training.checkpoints import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
 from magicgen.training.losses import add_noise, diffusion_loss, draw_timesteps
-from magicgen.training.optimizers import learning_rate_factor, make_optimizers
+from magicgen.training.single import SingleTrainer, averaged_weights, claim_folder, follow, training_device
 from magicgen.training.story_data import StoryBatch, StoryExamples, region_plans, story_batches
 from magicgen.training.story_options import StoryModel, StoryTraining
 from magicgen.weights.sources import preset_folder
@@ -87,69 +82,29 @@ def story_scheduler() -> CogVideoXDDIMScheduler:
     )
 
 
-class StoryTrainer:
-    """One run: network, optimisers, data and checkpoints under ``options.out``."""
+class StoryTrainer(SingleTrainer[StoryTraining, StoryBatch, StoryStep]):
+    """One run of the story model."""
+
+    name = "network"
 
     def __init__(self, options: StoryTraining, network: StoryNetwork, device: torch.device) -> None:
-        self.options, self.device = options, device
         self.network = network.to(device)
-        named = [(name, value) for name, value in network.named_parameters() if value.requires_grad]
-        self.parameters = [value for _, value in named]
-        self.optimizers = make_optimizers(named, options.optimizer)
-        self.ema = EMAModel(self.parameters, decay=options.optimizer.ema_decay, use_ema_warmup=True, power=0.75)
-        self.ema.to(device)
+        super().__init__(options, self.network, device)
         self.scheduler = story_scheduler()
-        self.step = 0
         self.dataset = StoryExamples(options.data, options.seed)
 
-    def resume(self) -> bool:
-        """Go on from the newest checkpoint; False when there is none."""
-        path = latest_checkpoint(self.options.out)
-        if path is None:
-            return False
-        checkpoint = load_checkpoint(path, self.device)
-        self.network.load_state_dict(checkpoint.networks)
-        for optimizer, state in zip(self.optimizers, checkpoint.optimizers, strict=True):
-            optimizer.load_state_dict(state)
-        self.ema.load_state_dict(checkpoint.ema)
-        self.step = checkpoint.step
-        return True
-
-    def run(self, report: Callable[[StoryStep], None]) -> None:
-        """Train to ``options.steps``.
-
-        Raises:
-            GenerationFailed: the loss is not a number; the last good checkpoint stays.
-        """
-        options, size = self.options, self.options.data.batch_size
-        for batch in story_batches(self.dataset, self.step * size, options.steps * size):
-            report(self.train_step(batch))
-            if self.step % options.checkpoint_every == 0 or self.step == options.steps:
-                self.save()
+    def batches(self, first: int, last: int) -> Iterator[StoryBatch]:
+        """Drawn pictures of the steps from ``first`` up to ``last``."""
+        size = self.options.data.batch_size
+        return iter(story_batches(self.dataset, first * size, last * size))
 
     def train_step(self, batch: StoryBatch) -> StoryStep:
         """One optimiser step."""
-        options = self.options
         self.network.train()
-        factor = learning_rate_factor(self.step, options.steps, options.optimizer)
-        rates = (options.optimizer.learning_rate, options.optimizer.matrix_learning_rate)
-        for optimizer, rate in zip(self.optimizers, rates, strict=False):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * factor
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=options.precision == "bf16"):
+        self.set_rates()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
             loss = self.loss(batch)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise GenerationFailed(
-                f"The loss of step {self.step} is {value}. The last good checkpoint is kept; lower the learning rate."
-            )
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, options.optimizer.clip_gradient)
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        self.ema.step(self.parameters)
-        self.step += 1
+        value = self.descend(loss)
         return StoryStep(self.step, value)
 
     def loss(self, batch: StoryBatch) -> torch.Tensor:
@@ -185,18 +140,6 @@ class StoryTrainer:
             plans=region_plans(batch.boxes, rows, columns, model.words, model.local),
         )
 
-    def save(self) -> None:
-        """Write a checkpoint."""
-        checkpoint = Checkpoint(
-            step=self.step,
-            trained=["network"],
-            networks=self.network.state_dict(),
-            vae={},
-            optimizers=[optimizer.state_dict() for optimizer in self.optimizers],
-            ema=self.ema.state_dict(),
-        )
-        save_checkpoint(self.options.out, checkpoint, keep=1)
-
 
 def load_averaged_network(network: StoryNetwork, run: Path) -> None:
     """Load a run's averaged weights, in place.
@@ -204,10 +147,7 @@ def load_averaged_network(network: StoryNetwork, run: Path) -> None:
     Raises:
         ConfigError: the run has no checkpoint.
     """
-    path = latest_checkpoint(run)
-    if path is None:
-        raise ConfigError(f"{run} holds no checkpoint; give the 'out' folder of an earlier run.")
-    checkpoint = load_checkpoint(path, torch.device("cpu"))
+    checkpoint = averaged_weights(run)
     network.load_state_dict(checkpoint.networks)
     names = [name for name, value in network.named_parameters() if value.requires_grad]
     network.load_state_dict(dict(zip(names, checkpoint.ema["shadow_params"], strict=True)), strict=False)
@@ -234,30 +174,13 @@ def train_story(
         ConfigError: the folder is in use and ``resume`` is off.
         GenerationFailed: the loss became NaN, or a checkpoint could not be written.
     """
-    if latest_checkpoint(options.out) is not None and not resume:
-        raise ConfigError(f"{options.out} already holds a run. Continue it with --resume, or choose another 'out'.")
-    options.out.mkdir(parents=True, exist_ok=True)
-    write_bytes(options.out / "settings.json", json.dumps(options.model_dump(mode="json"), indent=2).encode())
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    trainer = StoryTrainer(options, build_story_network(options), device)
-    if resume and trainer.resume():
-        log(f"resumed at step {trainer.step}")
-    started, first = time.perf_counter(), trainer.step
-    recent: list[float] = []
+    claim_folder(options, options.out, resume=resume)
+    trainer = StoryTrainer(options, build_story_network(options), training_device())
 
-    def each_step(result: StoryStep) -> None:
-        rate = (time.perf_counter() - started) / max(result.step - first, 1)
-        report(
-            ProgressEvent(
-                f"Training, loss {result.loss:.4f}", result.step, options.steps, rate * (options.steps - result.step)
-            )
-        )
-        recent.append(result.loss)
-        if result.step % 50 == 0:
-            log(f"step {result.step} loss {sum(recent) / len(recent):.5f} {rate:.2f} s/step")
-            recent.clear()
+    def told(steps: list[StoryStep]) -> str:
+        return f"loss {sum(each.loss for each in steps) / len(steps):.5f}"
 
-    trainer.run(each_step)
+    follow(trainer, told, resume=resume, report=report, log=log)
     return options.out
 
 

@@ -5,6 +5,7 @@ that the adapter learns the character and not the ground behind it. The referenc
 what the cast shows need not be learned.
 """
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,15 +21,15 @@ import yaml
 from magicgen.control.story import Facing, Panel, Subject
 from magicgen.control.story_sketch import Cutout, compose, cut_out, paste
 from magicgen.errors import ConfigError, StoryError
-from magicgen.media import read_image, write_bytes
+from magicgen.media import read_image
 from magicgen.models import BlockTransformAutoencoder, ControlBranch, VideoTransformer, WordTextEncoder
 from magicgen.models.story import StoryNetwork
 from magicgen.progress import ProgressEvent, silent
 from magicgen.synthetic.landscapes import PLACES, TIMES, draw_place
 from magicgen.synthetic.plan import place_words
 from magicgen.synthetic.story_examples import SLOTS, StoryPicture, pasted_roughly
-from magicgen.training.checkpoints import latest_checkpoint
 from magicgen.training.options import OptimizerOptions
+from magicgen.training.single import claim_folder, follow, training_device
 from magicgen.training.story import StoryStep, StoryTrainer
 from magicgen.training.story_data import StoryExamples
 from magicgen.training.story_options import CharacterTraining, StoryData, StoryModel, StoryTraining
@@ -37,6 +38,7 @@ from magicgen.weights.sources import preset_folder
 UInt8 = npt.NDArray[np.uint8]
 CutMask = Callable[[UInt8], npt.NDArray[np.bool_]]
 PROJECTIONS = ["to_q", "to_k", "to_v", "to_out.0"]
+BACKBONE_FILE = "diffusion_pytorch_model.safetensors"
 VIEWS: tuple[Facing, ...] = ("front", "right", "away")
 CAST_SHARE, CROPS_SHARE, SKETCH_SHARE = 0.5, 0.5, 0.7
 
@@ -121,13 +123,11 @@ def train_character(
         StoryError: nobody stands on a picture.
         GenerationFailed: the loss became NaN.
     """
-    if latest_checkpoint(options.out) is not None and not resume:
-        raise ConfigError(f"{options.out} already holds a run. Continue it with --resume, or choose another 'out'.")
     network, model, data = _base(options)
+    base = hashlib.sha256((_base_folder(options) / "transformer" / BACKBONE_FILE).read_bytes()).hexdigest()
     views, slot = character_views(options, cut)
     add_adapter(network, options.rank)
-    options.out.mkdir(parents=True, exist_ok=True)
-    write_bytes(options.out / "settings.json", json.dumps(options.model_dump(mode="json"), indent=2).encode())
+    claim_folder(options, options.out, resume=resume)
     optimizer = OptimizerOptions(learning_rate=options.learning_rate, warmup_steps=10, ema_decay=0.98)
     training = StoryTraining(
         task="story",
@@ -139,19 +139,17 @@ def train_character(
         optimizer=optimizer,
         checkpoint_every=options.checkpoint_every,
     )
-    trainer = StoryTrainer(training, network, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    trainer = StoryTrainer(training, network, training_device())
     trainer.dataset = CharacterExamples(views, slot, options.description, training.data, options.seed)
-    if resume and trainer.resume():
-        log(f"resumed at step {trainer.step}")
 
-    def each_step(result: StoryStep) -> None:
-        report(ProgressEvent(f"Training, loss {result.loss:.4f}", result.step, options.steps, None))
-        if result.step % 50 == 0:
-            log(f"step {result.step} loss {result.loss:.5f}")
+    def told(steps: list[StoryStep]) -> str:
+        return f"loss {sum(each.loss for each in steps) / len(steps):.5f}"
 
-    trainer.run(each_step)
+    follow(trainer, told, resume=resume, report=report, log=log)
     trainer.ema.copy_to(trainer.parameters)
     network.transformer.save_lora_adapter(options.out / "lora")
+    about = {"description": options.description, "base_digest": base}
+    write_bytes(options.out / "lora" / "character.json", json.dumps(about, indent=2).encode())
     return options.out / "lora"
 
 
@@ -206,9 +204,13 @@ def _view(picture: UInt8, facing: Facing, cut: CutMask) -> list[View]:
         return []
 
 
+def _base_folder(options: CharacterTraining) -> Path:
+    return preset_folder("tiny").parent / "story_tiny" if options.base == "tiny" else Path(options.base)
+
+
 def _base(options: CharacterTraining) -> tuple[StoryNetwork, StoryModel, StoryData]:
     """The story model's network in single precision, with the settings that it was trained with."""
-    folder = preset_folder("tiny").parent / "story_tiny" if options.base == "tiny" else Path(options.base)
+    folder = _base_folder(options)
     told = folder / "train.yaml"
     if not told.is_file():
         raise ConfigError(f"{folder} holds no story model (train.yaml is missing); expected 'tiny' or its folder.")

@@ -21,7 +21,7 @@ import yaml
 from magicgen.control.story import Facing, Panel, Subject
 from magicgen.control.story_sketch import Cutout, compose, cut_out, paste
 from magicgen.errors import ConfigError, StoryError
-from magicgen.media import read_image
+from magicgen.media import read_image, write_bytes
 from magicgen.models import BlockTransformAutoencoder, ControlBranch, VideoTransformer, WordTextEncoder
 from magicgen.models.story import StoryNetwork
 from magicgen.progress import ProgressEvent, silent

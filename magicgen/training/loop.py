@@ -4,7 +4,6 @@ Every random number of step ``s`` comes from (seed, s), and example ``i`` from (
 with the data, noise and timesteps that an undisturbed run would have seen.
 """
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from diffusers.training_utils import EMAModel
 from torch import nn
 
 from magicgen.errors import GenerationFailed
+from magicgen.media import write_json
 from magicgen.models import BlockTransformAutoencoder
 from magicgen.models.conditioning import (
     DRAFT_CHANNELS,
@@ -29,6 +29,7 @@ from magicgen.models.conditioning import (
 from magicgen.models.positions import rotary_embedding
 from magicgen.training.checkpoints import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
 from magicgen.training.examples import Batch, TrajectoryExamples, batches
+from magicgen.training.loss_log import LossLog
 from magicgen.training.losses import add_noise, diffusion_loss, draw_timesteps, recovered_clean, segmentation_loss
 from magicgen.training.networks import NetworkSet
 from magicgen.training.optimizers import learning_rate_factor, make_optimizers
@@ -124,12 +125,21 @@ class Trainer:
         size = options.data.batch_size * self.accelerator.num_processes
         loader = batches(self.dataset, options.data, self.step * size, options.steps * size)
         loader = self.accelerator.prepare(loader) if self.accelerator.num_processes > 1 else loader
+        log = LossLog(options.out, self.step) if self.accelerator.is_main_process else None
         started = time.perf_counter()
         for batch in loader:
             result = self.train_step(batch, started)
             started = time.perf_counter()
             report(result)
-            if self.accelerator.is_main_process:
+            if log is not None:
+                log.add(
+                    result.step,
+                    {
+                        "diffusion": result.diffusion,
+                        "segmentation": result.segmentation,
+                        "learning_rate": result.learning_rate,
+                    },
+                )
                 self.accelerator.log(
                     {"loss/diffusion": result.diffusion, "loss/segmentation": result.segmentation}, step=self.step
                 )
@@ -299,4 +309,4 @@ class AveragedWeights:
 def write_settings(options: TrainingOptions) -> None:
     """The resolved settings beside the run, as JSON."""
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "settings.json").write_text(json.dumps(options.model_dump(mode="json"), indent=2) + "\n")
+    write_json(options.out / "settings.json", options.model_dump(mode="json"))

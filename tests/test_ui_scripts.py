@@ -15,7 +15,7 @@ from magicgen.control.tracks import boxes_from_masks
 
 NODE = shutil.which("node")
 ASSETS = Path(__file__).resolve().parents[1] / "magicgen" / "ui" / "assets"
-SCRIPTS = ("rle", "motion", "model", "guide", "view", "tools", "keys", "panel", "main")
+SCRIPTS = ("rle", "motion", "model", "guide", "view", "tools", "keys", "panel", "story", "main")
 
 pytestmark = pytest.mark.skipif(NODE is None, reason="no node here")
 

@@ -8,12 +8,16 @@ import gradio as gr
 
 from magicgen.control.raster import map_colour
 
-Mode = Literal["animate", "guide"]
-SCRIPTS = ("rle", "motion", "model", "guide", "view", "tools", "keys", "panel", "main")
+Mode = Literal["animate", "guide", "layout", "pen"]
+SCRIPTS = ("rle", "motion", "model", "guide", "view", "tools", "keys", "panel", "story", "main")
 TOOLS: dict[Mode, tuple[str, ...]] = {
     "animate": ("plus", "minus", "box", "move", "path", "brush", "eraser", "hand"),
     "guide": ("plus", "minus", "box", "brush", "eraser", "hand"),
+    "layout": ("move", "box", "hand"),
+    "pen": ("brush", "eraser", "hand"),
 }
+# The drawing areas of stories are the other two with fewer tools and other words.
+LIKE: dict[Mode, str] = {"layout": "animate", "pen": "guide"}
 LABELS: dict[Mode, dict[str, str]] = {
     "animate": {},
     "guide": {
@@ -23,6 +27,8 @@ LABELS: dict[Mode, dict[str, str]] = {
         "brush": "\u25cf Reflection",
         "eraser": "\u25cb Scene",
     },
+    "layout": {"box": "\u25ad New box"},
+    "pen": {"brush": "\u25cf Pen"},
 }
 PALETTE_SIZE = 21
 
@@ -31,7 +37,8 @@ def make_canvas(mode: Mode, *, frames: int = 17, fps: float = 8.0, segments: boo
     """Boxes, paths, keyframes, clicks and strokes over a photo: a ``gr.HTML`` with its own page and script.
 
     Value: in mode ``animate`` the document of ``trajectory.json`` (version 1) as a dict, ready for
-    :func:`magicgen.control.trajectory.parse_trajectory`; in mode ``guide`` the list of marks of a removal guide.
+    :func:`magicgen.control.trajectory.parse_trajectory`; in mode ``guide`` the list of marks of a removal guide. Mode
+    ``layout`` holds boxes in one frame, mode ``pen`` strokes, whose layer is ``reflection`` for the pen.
 
     Properties that event handlers set with ``gr.update``: ``picture`` (``{"url", "width", "height"}`` or None; width
     and height are those of the photo, whose pixels boxes snap to), ``frames``, ``fps``, and ``answer``
@@ -43,7 +50,8 @@ def make_canvas(mode: Mode, *, frames: int = 17, fps: float = 8.0, segments: boo
     A function, not a subclass: gradio writes an interface file beside the source of every subclass that is imported.
     """
     properties: dict[str, Any] = {
-        "mode": mode,
+        "mode": LIKE.get(mode, mode),
+        "role": mode,
         "tools": list(TOOLS[mode]),
         "labels": LABELS[mode],
         "palette": palette(),

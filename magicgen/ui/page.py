@@ -16,6 +16,7 @@ from magicgen.errors import ConfigError, WeightsError
 from magicgen.jobs.animate import AnimateSettings, load, load_key, prepare_again
 from magicgen.jobs.dereflect import ADAPTER, DereflectSettings, adapter_folder
 from magicgen.jobs.inputs import ClipInputs
+from magicgen.jobs.story_painter import story_facts
 from magicgen.ui.animate_desk import AnimateDesk
 from magicgen.ui.animate_tab import AnimateTab
 from magicgen.ui.api import AnimateApi
@@ -24,6 +25,8 @@ from magicgen.ui.form import Choices
 from magicgen.ui.outlines import shared_outline
 from magicgen.ui.reflection_tab import ReflectionTab
 from magicgen.ui.shelf import Shelf
+from magicgen.ui.story_desk import StoryDesk
+from magicgen.ui.story_tab import StoryTab
 from magicgen.ui.visitors import Visitors
 from magicgen.ui.wiring import MODEL_QUEUE
 from magicgen.weights import resolve_model
@@ -44,6 +47,7 @@ class AppOptions:
         host, port: where to listen; port None takes the first free one from 7860.
         models: presets, folders or Hub ids on offer; the first is the default.
         plans: files of attention plans on offer.
+        story_model: preset or folder of the model that draws stories; its tab is shown where it is installed.
         adapter: the reflection adapter, by name or folder; its tab is shown where it is installed.
         segmenter: grabcut, sam:CHECKPOINT or none; finds what a click or box means.
         auth: (name, password) that visitors must give, or None.
@@ -55,6 +59,7 @@ class AppOptions:
     port: int | None = None
     models: tuple[str, ...] = ("tiny",)
     plans: tuple[Path, ...] = ()
+    story_model: str = "tiny"
     adapter: str = ADAPTER
     segmenter: str = "grabcut"
     auth: tuple[str, str] | None = None
@@ -105,9 +110,13 @@ class App:
         outline = shared_outline(options.segmenter)
         desk = AnimateDesk(self.shelf, outline)
         uploads = self._folder / "uploads"
-        tabs: list[AnimateTab | ReflectionTab] = [
+        tabs: list[AnimateTab | StoryTab | ReflectionTab] = [
             AnimateTab(desk, self.visitors, uploads, find_examples(options.examples), choices, defaults)
         ]
+        stories = story_facts(options.story_model)
+        if stories.folder.is_dir():
+            tales = sorted((options.examples / "tales").glob("*.txt"))
+            tabs.append(StoryTab(StoryDesk(self.shelf, options.story_model), self.visitors, tales, stories))
         removal = DereflectSettings(adapter=options.adapter)
         if _installed(removal):
             tabs.append(ReflectionTab(self.shelf, self.visitors, uploads, outline, removal))

@@ -10,6 +10,7 @@ from pathlib import Path
 from magicgen.jobs.animate import Prepared
 from magicgen.progress import CancelToken
 from magicgen.ui.photos import Photo
+from magicgen.ui.story_draft import StoryDraft
 
 
 @dataclass
@@ -27,7 +28,7 @@ class Made:
 
 @dataclass
 class Visitor:
-    """One browser tab, or one API client: the photo to animate, the photo with a reflection, jobs, results."""
+    """One browser tab, or one API client: its photos (to animate, with a reflection), its books, jobs and results."""
 
     folder: Path
     photo: Photo | None = None
@@ -37,6 +38,9 @@ class Visitor:
     removal: CancelToken | None = None
     history: list[Made] = field(default_factory=list)
     shown: Made | None = None
+    story: StoryDraft | None = None
+    telling: CancelToken | None = None
+    books: list[StoryDraft] = field(default_factory=list)
     last_seen: float = field(default_factory=time.monotonic)
     _count: int = 0
 
@@ -48,7 +52,7 @@ class Visitor:
     @property
     def busy(self) -> bool:
         """Whether a job runs or waits."""
-        return self.token is not None or self.removal is not None
+        return any(token is not None for token in (self.token, self.removal, self.telling))
 
     def stop(self) -> bool:
         """Ask the animation, running or waiting, to stop; whether there was one."""
@@ -63,6 +67,13 @@ class Visitor:
         if self.removal is None:
             return False
         self.removal.cancel()
+        return True
+
+    def stop_telling(self) -> bool:
+        """The same for the making of a book."""
+        if self.telling is None:
+            return False
+        self.telling.cancel()
         return True
 
 
@@ -119,4 +130,5 @@ class Visitors:
 def _forget(visitor: Visitor) -> None:
     visitor.stop()
     visitor.stop_removal()
+    visitor.stop_telling()
     shutil.rmtree(visitor.folder, ignore_errors=True)

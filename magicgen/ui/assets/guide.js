@@ -16,7 +16,7 @@ function addMark(mark) {
     state.marks.push({ kind: 'stroke', layer, points: simplified(points, 60), width });
   }
   commit();
-  say(layer === 'reflection' ? 'Marked as reflection.' : 'Marked as scene, which stays.');
+  say(finished(layer === 'reflection' ? 'Marked as reflection.' : 'Marked as scene, which stays.'));
 }
 
 function removeLastMark() {

@@ -144,7 +144,7 @@ function finishBox(box) {
   const object = addObject(box);
   object.boxed = true;
   commit();
-  say(`${object.name} added. Draw its way with the path tool, or move its box in another frame.`);
+  say(finished(`${object.name} added. Draw its way with the path tool, or move its box in another frame.`));
   segment(object);
 }
 

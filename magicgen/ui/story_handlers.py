@@ -1,0 +1,336 @@
+"""What the parts of the Story tab call. Every handler finds its visitor by gradio's session."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from magicgen.control.story import StoryPage
+from magicgen.errors import MagicGenError, StoryError
+from magicgen.jobs.story import StorySettings, Upto
+from magicgen.progress import Cancelled, CancelToken, ProgressEvent
+from magicgen.ui.photos import shrunk
+from magicgen.ui.story_desk import StoryDesk, read_picture, read_text
+from magicgen.ui.story_draft import StoryDraft
+from magicgen.ui.story_order import rearranged
+from magicgen.ui.story_rows import (
+    boxes_document,
+    labels,
+    with_balloon_rows,
+    with_boxes,
+    with_cast_rows,
+    with_panel_rows,
+    with_subject_rows,
+)
+from magicgen.ui.story_sketches import add_strokes, drawing_paper
+from magicgen.ui.story_view import RESULT_PARTS, StoryView
+from magicgen.ui.told import in_words, note, progress_bar, told, where
+from magicgen.ui.visitors import Visitor, Visitors
+from magicgen.ui.work import Done
+
+SEEDS = 2**31
+SKETCH_SIDE = 1024
+
+
+class StoryHandlers:
+    """Handlers of one page. Those that answer with a view give the parts of
+    :data:`magicgen.ui.story_view.PLAN_PARTS`; runs give progress and :data:`RESULT_PARTS`.
+
+    Args:
+        desk: does the work.
+        visitors: whose work it is.
+        tales: example tales, in the order of the menu.
+    """
+
+    def __init__(self, desk: StoryDesk, visitors: Visitors, tales: Sequence[Path] = ()) -> None:
+        self.desk, self.visitors, self.tales = desk, visitors, tales
+
+    def choose_tale(self, index: int | None) -> Any:
+        """An example -> the text."""
+        return gr.skip() if index is None else self.tales[int(index)].read_text(encoding="utf-8")
+
+    def load_file(self, path: str, request: gr.Request) -> list[Any]:
+        """A tale, a story file or the ``story.json`` of a book -> text, settings, progress, the view."""
+        visitor, source = self._visitor(request), Path(path)
+        with told():
+            self._at_rest(visitor)
+            if source.suffix.lower() in (".txt", ".md"):
+                skipped = [gr.skip()] * (len(self.settings_values(StorySettings())) + 1)
+                return [read_text(source), *skipped, *self._skipped_view()]
+            draft = visitor.story = self.desk.restore(visitor.place(""), source)
+        return [
+            draft.tale,
+            *self.settings_values(draft.settings),
+            note(f"{source.name} is loaded. Make the pictures when the plan suits you."),
+            *StoryView(draft).plan(),
+        ]
+
+    def plan(self, request: gr.Request, tale: str, *values: Any) -> list[Any]:
+        """A tale -> seed, progress, the view."""
+        visitor = self._visitor(request)
+        with told():
+            self._at_rest(visitor)
+            settings = self.settings(values)
+            if not values[1]:
+                settings = settings.model_copy(update={"seed": secrets.randbelow(SEEDS)})
+            draft = visitor.story = self.desk.plan(visitor.place(""), tale or "", settings)
+        said = f"Planned: {len(draft.page.panels)} panels. Look at them, change what you like, then make the pictures."
+        return [settings.seed, note(said), *StoryView(draft).plan()]
+
+    def show_panel(self, number: int | None, request: gr.Request) -> list[Any]:
+        """A choice of panel -> the parts that show one panel."""
+        draft = self._visitor(request).story
+        if draft is None or number is None:
+            return [gr.skip()] * StoryView.PANEL_COUNT
+        draft.shown = min(int(number), len(draft.page.panels) - 1)
+        return StoryView(draft).panel()
+
+    def edit_panels(self, rows: list[list[Any]], request: gr.Request) -> list[Any]:
+        """The table of panels -> the view."""
+        return self._edited(request, lambda draft: with_panel_rows(draft.page, rows))
+
+    def edit_subjects(self, rows: list[list[Any]], request: gr.Request) -> list[Any]:
+        """The table of who is seen -> the view."""
+        return self._edited(request, lambda draft: with_subject_rows(draft.page, draft.shown, rows))
+
+    def edit_balloons(self, rows: list[list[Any]], request: gr.Request) -> list[Any]:
+        """The table of balloons -> the view."""
+        return self._edited(request, lambda draft: with_balloon_rows(draft.page, draft.shown, rows))
+
+    def edit_cast(self, rows: list[list[Any]], request: gr.Request) -> list[Any]:
+        """The table of characters -> the view."""
+        return self._edited(request, lambda draft: with_cast_rows(draft.page, rows))
+
+    def edit_title(self, title: str, request: gr.Request) -> list[Any]:
+        """Another title -> the view."""
+        return self._edited(request, lambda draft: draft.page.model_copy(update={"title": (title or "").strip()[:200]}))
+
+    def edit_boxes(self, request: gr.Request, document: dict[str, Any] | None) -> list[Any]:
+        """The drawing area -> the view; the area itself stays as it is unless somebody came."""
+        draft = self._visitor(request).story
+        if draft is None or not document:
+            return self._skipped_view()
+        sent = [str(item.get("name")) for item in document.get("objects", ())]
+        view = self._edited(request, lambda draft: with_boxes(draft.page, draft.shown, document))
+        if boxes_document(draft.panel)["objects"] and sent == labels(draft.panel):
+            view[StoryView.CANVAS] = gr.skip()
+        return view
+
+    def add_panel(self, request: gr.Request) -> list[Any]:
+        """A copy of the shown panel after it -> the view."""
+        return self._rearranged(request, lambda count, shown: [*range(shown + 1), *range(shown, count)], 1)
+
+    def delete_panel(self, request: gr.Request) -> list[Any]:
+        """The plan without the shown panel -> the view."""
+        return self._rearranged(request, lambda count, shown: [each for each in range(count) if each != shown], 0)
+
+    def check_pages(self, request: gr.Request, *values: Any) -> tuple[Any, ...]:
+        """Before the pictures are queued -> progress, the four buttons."""
+        return self._check(request, "pages", values)
+
+    def check_sketches(self, request: gr.Request, *values: Any) -> tuple[Any, ...]:
+        """Before the sketches are queued -> progress, the four buttons."""
+        return self._check(request, "conditions", values)
+
+    def check_panel(self, request: gr.Request, number: int | None, seed: float | None, *values: Any) -> tuple[Any, ...]:
+        """Before one panel is made again; seed 0 draws one -> progress, the four buttons."""
+        chosen = int(seed) if seed else secrets.randbelow(SEEDS - 1) + 1
+        return self._check(request, "pages", values, int(number or 0) + 1, chosen)
+
+    def run(self, request: gr.Request) -> Iterator[list[Any]]:
+        """The run that was checked -> progress, live picture, results, the view."""
+        visitor = self._visitor(request)
+        draft, token = visitor.story, visitor.telling
+        prepared = None if draft is None else draft.waiting
+        hidden, kept = gr.update(visible=False), [gr.skip()] * len(RESULT_PARTS) + self._skipped_view()
+        if draft is not None:
+            draft.waiting = None
+        if draft is None or prepared is None or token is None or token.cancelled:
+            visitor.telling = None
+            yield [note("Stopped before it began."), hidden, *kept]
+            return
+        progress = BookProgress()
+        try:
+            for event in self.desk.run(prepared, token):
+                if isinstance(event, Done):
+                    self.desk.finish(draft, prepared, event.value)
+                    yield [note("Done."), hidden, *self._results(visitor, draft), *StoryView(draft).plan()]
+                else:
+                    seen = progress.told(event)
+                    live = gr.skip() if seen.preview is None else gr.update(value=seen.preview, visible=True)
+                    yield [progress_bar(seen), live, *kept]
+        except Cancelled:
+            words = f"Stopped: {where(progress.last)}. What is finished is kept; make the pictures to go on."
+            yield [note(words), hidden, *[gr.skip()] * len(RESULT_PARTS), *StoryView(draft).plan()]
+        except MagicGenError as error:
+            yield [note(in_words(error), kind="wrong"), hidden, *kept]
+        finally:
+            visitor.telling = None
+
+    def stop(self, request: gr.Request) -> str:
+        """The Stop button -> progress."""
+        return note("Stopping ..." if self._visitor(request).stop_telling() else "Nothing is running.")
+
+    def open(self, event: gr.SelectData, request: gr.Request) -> list[Any]:
+        """A click in the history -> text, settings, progress, results, the view."""
+        visitor = self._visitor(request)
+        with told():
+            self._at_rest(visitor)
+        draft = visitor.story = visitor.books[int(event.index)]
+        view = StoryView(draft)
+        return [
+            draft.tale,
+            *self.settings_values(draft.settings),
+            note(f"{draft.page.title or 'The book'} is on the desk again."),
+            *view.results(visitor.books),
+            *view.plan(),
+        ]
+
+    def paper(self, subject: int | None, request: gr.Request) -> Any:
+        """A choice of subject -> the paper with its drawing."""
+        draft = self._visitor(request).story
+        if draft is None or subject is None or int(subject) >= len(draft.panel.subjects):
+            return gr.skip()
+        shown = drawing_paper(draft, int(subject))
+        return gr.update(picture=StoryView.property(shown), value={"version": 1, "marks": []})
+
+    def use_drawing(self, request: gr.Request, subject: int | None, marks: dict[str, Any] | None) -> list[Any]:
+        """The strokes on the paper -> the view, with the drawing as the subject's own."""
+        return self._sketched(request, subject, lambda draft, who: add_strokes(drawing_paper(draft, who), marks))
+
+    def use_picture(self, path: str, subject: int | None, request: gr.Request) -> list[Any]:
+        """An uploaded drawing -> the view."""
+        return self._sketched(request, subject, lambda draft, who: shrunk(read_picture(Path(path)), SKETCH_SIDE))
+
+    def drop_sketch(self, subject: int | None, request: gr.Request) -> list[Any]:
+        """Let the model draw the subject again -> the view."""
+        return self._sketched(request, subject, lambda draft, who: None)
+
+    def use_reference(self, path: str, name: str | None, request: gr.Request) -> list[Any]:
+        """A picture of a character -> the view."""
+        visitor = self._visitor(request)
+        with told():
+            draft = self._draft(visitor)
+            picture = shrunk(read_picture(Path(path)), SKETCH_SIDE)
+            self.desk.replace_reference(draft, name or "", picture)
+        gr.Info(f"{name}'s sheet will be made after this picture.", duration=6)
+        return StoryView(draft).plan()
+
+    def settings(self, values: Sequence[Any]) -> StorySettings:
+        """The form -> settings. Numbers that may be left open are 0."""
+        seed, _, panels, style, height, width, steps, columns, sketches, plates = values
+        given = {"height": height, "width": width, "steps": steps, "columns": columns}
+        return self.desk.settings(
+            {
+                **{name: int(value) for name, value in given.items() if value},
+                "seed": int(seed or 0),
+                "max_panels": int(panels),
+                "style": style or "",
+                "sketches": bool(sketches),
+                "plates": bool(plates),
+            }
+        )
+
+    def settings_values(self, settings: StorySettings) -> list[Any]:
+        """The inverse; a seed that came with the settings is kept."""
+        numbers = (settings.height, settings.width, settings.steps, settings.columns)
+        opened = [0 if number is None else number for number in numbers]
+        return [settings.seed, True, settings.max_panels, settings.style, *opened, settings.sketches, settings.plates]
+
+    def _edited(self, request: gr.Request, change: Callable[[StoryDraft], StoryPage]) -> list[Any]:
+        """A changed plan -> the view; where the change cannot be, why, and the plan as it is."""
+        visitor = self._visitor(request)
+        draft = visitor.story
+        if draft is None:
+            return self._skipped_view()
+        try:
+            page = change(draft)
+        except MagicGenError as error:
+            gr.Warning(in_words(error), duration=10)
+        else:
+            if page != draft.page:
+                self.desk.edit(draft, page)
+        return StoryView(draft).plan()
+
+    def _rearranged(self, request: gr.Request, order: Callable[[int, int], list[int]], step: int) -> list[Any]:
+        """Other panels make another book: the one before stays in the history as it is."""
+        visitor = self._visitor(request)
+        with told():
+            draft = self._idle(visitor)
+            fresh = rearranged(draft, visitor.place(""), order(len(draft.page.panels), draft.shown))
+        fresh.shown = min(draft.shown + step, len(fresh.page.panels) - 1)
+        visitor.story = fresh
+        return StoryView(fresh).plan()
+
+    def _sketched(self, request: gr.Request, subject: int | None, draw: Callable[[StoryDraft, int], Any]) -> list[Any]:
+        visitor = self._visitor(request)
+        with told():
+            draft = self._draft(visitor)
+            who = -1 if subject is None else int(subject)
+            if not 0 <= who < len(draft.panel.subjects):
+                raise StoryError("Choose whom the drawing shows.")
+            drawn = draw(draft, who)
+            self.desk.replace_sketch(draft, who, drawn)
+        return StoryView(draft, who).plan()
+
+    def _check(
+        self, request: gr.Request, upto: Upto, values: Sequence[Any], panel: int | None = None, seed: int | None = None
+    ) -> tuple[Any, ...]:
+        visitor = self._visitor(request)
+        with told():
+            draft = self._idle(visitor)
+            draft.waiting = self.desk.prepare(draft, self.settings(values), upto, panel, seed)
+        visitor.telling = CancelToken()
+        off = gr.update(interactive=False)
+        return note("Waiting for the model ..."), off, off, off, gr.update(interactive=True)
+
+    def _results(self, visitor: Visitor, draft: StoryDraft) -> list[Any]:
+        if draft.shared:
+            visitor.books = [draft, *(book for book in visitor.books if book is not draft)]
+        return StoryView(draft).results(visitor.books)
+
+    def _at_rest(self, visitor: Visitor) -> None:
+        if visitor.telling is not None:
+            raise StoryError("A book is being made; wait for it, or stop it.")
+
+    def _idle(self, visitor: Visitor) -> StoryDraft:
+        """The visitor's book, if nothing is being made."""
+        self._at_rest(visitor)
+        return self._draft(visitor)
+
+    def _draft(self, visitor: Visitor) -> StoryDraft:
+        if visitor.story is None:
+            raise StoryError("There is no plan yet. Write a tale and press 'Plan the panels'.")
+        return visitor.story
+
+    def _skipped_view(self) -> list[Any]:
+        return [gr.skip()] * StoryView.PLAN_COUNT
+
+    def _visitor(self, request: gr.Request) -> Visitor:
+        return self.visitors.of(request.session_hash)
+
+
+class BookProgress:
+    """Joins the steps of a panel and the count of panels to one line, with the time that all panels will take."""
+
+    def __init__(self) -> None:
+        self.last = ProgressEvent("Starting", 0)
+        self._panels: ProgressEvent | None = None
+        self._since = time.monotonic()
+
+    def told(self, event: ProgressEvent) -> ProgressEvent:
+        """An event of the run -> what the page says."""
+        if event.stage == "Panels":
+            if self._panels is None:
+                self._since = time.monotonic()
+            self._panels = event
+        if event.stage == "Steps" and event.total and self._panels is not None and self._panels.total:
+            done = self._panels.step + event.step / event.total
+            left = (time.monotonic() - self._since) * (self._panels.total - done) / done if done else None
+            stage = f"Panel {self._panels.step + 1} of {self._panels.total}"
+            event = ProgressEvent(stage, event.step, event.total, left, event.preview)
+        self.last = event
+        return event

@@ -1,0 +1,250 @@
+"""The Story tab: where its parts stand and what calls what."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from magicgen.control.story import FACINGS
+from magicgen.jobs.story import StorySettings
+from magicgen.jobs.story_painter import StoryFacts
+from magicgen.ui.canvas import make_canvas
+from magicgen.ui.story_desk import StoryDesk
+from magicgen.ui.story_form import make_story_form
+from magicgen.ui.story_handlers import StoryHandlers
+from magicgen.ui.story_rows import BALLOON_HEADERS, CAST_HEADERS, PANEL_HEADERS, SUBJECT_HEADERS
+from magicgen.ui.story_view import PANEL_PARTS, RESULT_PARTS, WHOLE_PARTS
+from magicgen.ui.told import note
+from magicgen.ui.visitors import Visitors
+from magicgen.ui.wiring import AT_ONCE, MODEL_QUEUE, PICTURES, QUIET, SURE
+
+HINT = "Write a tale, or choose an example, and plan its panels."
+
+
+class StoryTab:
+    """Builds the tab; :meth:`build` is called inside its ``gr.Tab``.
+
+    Args:
+        desk: does the work.
+        visitors: whose work it is.
+        tales: example tales.
+        facts: of the model.
+    """
+
+    name = "Story"
+
+    def __init__(self, desk: StoryDesk, visitors: Visitors, tales: Sequence[Path], facts: StoryFacts) -> None:
+        self._on = StoryHandlers(desk, visitors, tales)
+        self._facts = facts
+        self._parts: dict[str, gr.components.Component] = {}
+
+    def build(self) -> None:
+        """Make all components and connect them."""
+        with gr.Row():
+            with gr.Column(scale=3, min_width=320):
+                self._tale_side()
+            with gr.Column(scale=2, min_width=320):
+                self._result_side()
+        gr.Markdown("### The plan")
+        self._parts["notes"] = gr.HTML(note("There is no plan yet."), elem_id="story-notes")
+        self._whole_plan()
+        gr.Markdown("### One panel")
+        self._one_panel()
+        self._parts["history"] = self._gallery("Your books (this visit)", "story-history", height=220)
+        self._connect_plan()
+        self._connect_edits()
+        self._connect_sketches()
+        self._connect_runs()
+
+    def _tale_side(self) -> None:
+        tales = [(_named(path), index) for index, path in enumerate(self._on.tales)]
+        with gr.Row():
+            self._example = gr.Dropdown(tales, value=None, label="Example tales", elem_id="story-example")
+            self._load = gr.UploadButton(
+                "Load a tale, plan or book", file_types=[".txt", ".md", ".yaml", ".yml", ".json"], elem_id="story-load"
+            )
+        self._tale = gr.Textbox(
+            label="The tale",
+            lines=9,
+            max_lines=20,
+            max_length=40_000,
+            placeholder="A red fox named Ruby walked in the forest. ...",
+            elem_id="tale",
+        )
+        self._form = make_story_form(StorySettings(), self._facts)
+        self._plan = gr.Button("Plan the panels", variant="primary", elem_id="story-plan")
+
+    def _result_side(self) -> None:
+        with gr.Row():
+            self._sketch = gr.Button("Draw the sketches", elem_id="story-sketch")
+            self._make = gr.Button("Make the pictures", variant="primary", elem_id="story-make")
+            self._stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="story-stop")
+        self._progress = gr.HTML(note(HINT), elem_id="story-progress", min_height=70)
+        self._live = gr.Image(label="The picture so far", visible=False, interactive=False, elem_id="story-live")
+        self._parts["pages"] = gr.Gallery(
+            label="Pages",
+            columns=2,
+            height=520,
+            object_fit="contain",
+            interactive=False,
+            elem_id="story-pages",
+        )
+        self._parts["facts"] = gr.HTML(elem_id="story-facts")
+        self._parts["files"] = gr.File(
+            label="PDF, CBZ, and story.json to go on later",
+            file_count="multiple",
+            interactive=False,
+            elem_id="story-files",
+        )
+
+    def _whole_plan(self) -> None:
+        self._parts["title"] = gr.Textbox(label="Title", max_length=200, elem_id="story-title")
+        self._parts["panels"] = _table("Panels", PANEL_HEADERS, ["number", *["str"] * 4], "story-panels", fixed=1)
+        with gr.Accordion("Characters", open=False):
+            self._parts["cast"] = _table("Characters", CAST_HEADERS, ["str", "str"], "story-cast", fixed=1)
+            self._parts["sheets"] = self._gallery("Character sheets: front, side, back", "story-sheets", height=200)
+            with gr.Row():
+                self._parts["someone"] = gr.Dropdown([], label="Character", elem_id="story-someone")
+                self._reference = gr.UploadButton(
+                    "Use a picture of this character", file_types=PICTURES, elem_id="story-reference"
+                )
+
+    def _one_panel(self) -> None:
+        with gr.Row():
+            self._parts["choice"] = gr.Radio([], label="Panel", elem_id="story-choice")
+            self._add = gr.Button("Add one like it", elem_id="story-add", min_width=120)
+            self._delete = gr.Button("Delete it", elem_id="story-delete", min_width=120)
+        with gr.Row():
+            with gr.Column(scale=3, min_width=320):
+                self._parts["canvas"] = make_canvas("layout", frames=1, elem_id="story-canvas")
+            with gr.Column(scale=2, min_width=320):
+                self._parts["picture"] = gr.Image(
+                    label="The panel", type="filepath", visible=False, interactive=False, elem_id="story-picture"
+                )
+                with gr.Row():
+                    self._panel_seed = gr.Number(
+                        0, label="Seed", info="0 draws one", precision=0, minimum=0, elem_id="story-panel-seed"
+                    )
+                    self._again = gr.Button("Make this panel again", elem_id="story-again")
+        shown = f"Who is seen (faces {', '.join(FACINGS)}; box from 0 to 1)"
+        kinds = ["number", *["str"] * 4, *["number"] * 4]
+        self._parts["subjects"] = _table(shown, SUBJECT_HEADERS, kinds, "story-subjects", fixed=1)
+        with gr.Accordion("What is said", open=False):
+            self._parts["balloons"] = _table(
+                "Balloons: speech or thought", BALLOON_HEADERS, ["str"] * 3, "story-balloons", fixed=0
+            )
+        with gr.Accordion("Sketches", open=False):
+            self._parts["sketches"] = self._gallery("What the model is shown", "story-sketches", height=220)
+            with gr.Row():
+                with gr.Column(scale=3, min_width=320):
+                    self._parts["pen"] = make_canvas("pen", elem_id="story-pen")
+                with gr.Column(scale=2, min_width=320):
+                    self._parts["who"] = gr.Dropdown([], label="Draw", elem_id="story-who")
+                    self._draw = gr.Button("Use this drawing", elem_id="story-draw")
+                    self._upload = gr.UploadButton("Send a drawing", file_types=PICTURES, elem_id="story-upload")
+                    self._drop = gr.Button("Let the model draw it", elem_id="story-drop")
+
+    def _connect_plan(self) -> None:
+        on = self._on
+        self._example.input(on.choose_tale, self._example, self._tale, **QUIET)
+        outputs = [self._tale, *self._form, self._progress, *self._view]
+        self._load.upload(on.load_file, self._load, outputs, **QUIET)
+        self._plan.click(
+            on.plan,
+            [self._tale, *self._form],
+            [self._form[0], self._progress, *self._view],
+            api_visibility="private",
+            concurrency_limit=2,
+            show_progress="full",
+            show_progress_on=self._progress,
+        )
+
+    def _connect_edits(self) -> None:
+        on, parts = self._on, self._parts
+        edits = {"panels": on.edit_panels, "subjects": on.edit_subjects, "cast": on.edit_cast}
+        edits |= {"balloons": on.edit_balloons}
+        for name, handler in edits.items():
+            parts[name].input(handler, parts[name], self._view, **QUIET)
+        parts["title"].blur(on.edit_title, parts["title"], self._view, **QUIET)
+        parts["canvas"].input(on.edit_boxes, parts["canvas"], self._view, **QUIET, trigger_mode="always_last")
+        parts["choice"].input(on.show_panel, parts["choice"], self._of(PANEL_PARTS), **QUIET)
+        self._add.click(on.add_panel, None, self._view, **QUIET)
+        self._delete.click(on.delete_panel, None, self._view, **QUIET)
+
+    def _connect_sketches(self) -> None:
+        on, parts, view = self._on, self._parts, self._view
+        parts["who"].input(on.paper, parts["who"], parts["pen"], **QUIET)
+        self._draw.click(on.use_drawing, [parts["who"], parts["pen"]], view, **QUIET)
+        self._upload.upload(on.use_picture, [self._upload, parts["who"]], view, **QUIET)
+        self._drop.click(on.drop_sketch, parts["who"], view, **QUIET)
+        self._reference.upload(on.use_reference, [self._reference, parts["someone"]], view, **QUIET)
+
+    def _connect_runs(self) -> None:
+        on, parts = self._on, self._parts
+        buttons = [self._make, self._sketch, self._again, self._stop]
+        heard = [self._progress, *buttons]
+        results = [*self._of(RESULT_PARTS), *self._view]
+        one = [parts["choice"], self._panel_seed, *self._form]
+        for start in (
+            self._make.click(on.check_pages, self._form, heard, **AT_ONCE),
+            self._sketch.click(on.check_sketches, self._form, heard, **AT_ONCE),
+            self._again.click(on.check_panel, one, heard, **AT_ONCE),
+        ):
+            self._follow(start, results, buttons)
+        self._stop.click(on.stop, None, self._progress, **SURE)
+        opened = [self._tale, *self._form, self._progress, *results]
+        parts["history"].select(on.open, None, opened, **QUIET)
+
+    def _follow(self, start: Any, results: list[Any], buttons: list[gr.Button]) -> None:
+        running = start.success(
+            self._on.run,
+            None,
+            [self._progress, self._live, *results],
+            api_visibility="private",
+            concurrency_id=MODEL_QUEUE,
+            concurrency_limit=1,
+            show_progress="full",
+            show_progress_on=self._progress,
+        )
+        on, off = gr.update(interactive=True), gr.update(interactive=False)
+        running.then(lambda: (on, on, on, off), None, buttons, **SURE)
+
+    @property
+    def _view(self) -> list[gr.components.Component]:
+        return self._of((*WHOLE_PARTS, *PANEL_PARTS))
+
+    def _of(self, names: Sequence[str]) -> list[gr.components.Component]:
+        return [self._parts[name] for name in names]
+
+    @staticmethod
+    def _gallery(label: str, elem_id: str, height: int) -> gr.Gallery:
+        return gr.Gallery(
+            label=label,
+            columns=6,
+            height=height,
+            object_fit="contain",
+            interactive=False,
+            allow_preview=False,
+            elem_id=elem_id,
+        )
+
+
+def _named(path: Path) -> str:
+    return path.stem.replace("_", " ").capitalize()
+
+
+def _table(label: str, headers: list[str], kinds: list[str], elem_id: str, *, fixed: int) -> gr.Dataframe:
+    """An editable table; its first ``fixed`` columns only say what the row is about."""
+    return gr.Dataframe(
+        headers=headers,
+        datatype=kinds,
+        column_count=len(headers),
+        column_limits=(len(headers), len(headers)),
+        type="array",
+        interactive=True,
+        wrap=True,
+        label=label,
+        static_columns=list(range(fixed)),
+        elem_id=elem_id,
+    )

@@ -50,7 +50,7 @@ class Use(Enum):
 class StoryShares:
     """How often a condition is given; the rest is left out, so that each works alone."""
 
-    uses: tuple[float, float, float, float] = (0.26, 0.16, 0.34, 0.24)
+    uses: tuple[float, float, float, float] = (0.34, 0.2, 0.42, 0.04)
     plate: float = 0.7
     cast: float = 0.75
     sketch: float = 0.65

@@ -28,7 +28,7 @@ from magicgen.training.story_options import StoryModel, StoryTraining
 from magicgen.weights.sources import preset_folder
 
 TEXT_WIDTH, TEXT_LENGTH = 64, 32
-SOFT_PLATES = 5.0
+SOFT_PLATES = 3.0
 """Pixels; a small model draws places patch by patch."""
 
 

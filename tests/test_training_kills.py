@@ -24,7 +24,7 @@ KILLS, STEPS = 10, 64
 def train_as_a_command(out: Path) -> None:
     """What ``magicgen train`` does, as a process of its own."""
     torch.set_num_threads(1)
-    sys.stdout = sys.stderr = Path(os.devnull).open("w")
+    sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (open to the end of the process)
     overrides = [f"out={out}", f"steps={STEPS}", "checkpoint_every=4", "validation.every=1000", "model.layers=1"]
     settings = [part for override in overrides for part in ("--set", override)]
     sys.argv = ["magicgen", "train", str(SMOKE), *settings, "--resume"]

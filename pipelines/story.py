@@ -5,7 +5,8 @@ attention to a cast of references, places by a plate, figures by sketches or ske
 call depends on its arguments alone, so a panel can be made again without touching the others.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -116,26 +117,53 @@ class StoryPipeline(DiffusionPipeline):
             soft_plates=soft_plates,
         )
         self.network = StoryNetwork(transformer, branch, text_encoder, vae).eval()
+        self._adapters: list[tuple[str | None, str]] = []
 
     def unknown_words(self, prompt: str) -> list[str]:
         """Words that the text encoder does not know."""
         return self.text_encoder.unknown_words(prompt)
 
-    def load_character(self, adapter: str | Path, name: str = "character") -> None:
+    def load_character(self, adapter: str | Path, name: str | None = None) -> None:
         """Take in a character's adapter, the ``lora`` folder of ``configs/train/character_lora.yaml``.
+
+        Args:
+            adapter: its folder.
+            name: the character that it draws; it then acts only where that one is painted. None: everywhere.
 
         Raises:
             WeightsError: no adapter there, or one of another model.
         """
+        key = f"character_{len(self._adapters)}"
         try:
             self.transformer.load_lora_adapter(
-                str(adapter), prefix=None, adapter_name=name, weight_name=ADAPTER_FILE, local_files_only=True
+                str(adapter), prefix=None, adapter_name=key, weight_name=ADAPTER_FILE, local_files_only=True
             )
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise WeightsError(
                 f"The adapter {adapter} cannot be used ({str(error).splitlines()[0][:200]}); expected the folder "
                 "'lora' of a run of configs/train/character_lora.yaml on this model."
             ) from error
+        self._adapters.append((name, key))
+        self._play(())
+
+    @contextmanager
+    def _playing(self, names: Sequence[str]) -> Iterator[None]:
+        """Have the adapters of some characters act inside the block, and no other's."""
+        self._play(names)
+        try:
+            yield
+        finally:
+            self._play(())
+
+    def _play(self, names: Sequence[str]) -> None:
+        if not self._adapters:
+            return
+        wanted = [key for name, key in self._adapters if name is None or name in names]
+        if wanted:
+            self.transformer.set_adapters(wanted)
+            self.transformer.enable_adapters()
+        else:
+            self.transformer.disable_adapters()
 
     @torch.no_grad()
     def __call__(
@@ -214,18 +242,16 @@ class StoryPipeline(DiffusionPipeline):
             for index, yaw in enumerate(SHEET_YAWS)
         ]
         points = [skeleton_points(place, height, width, Action.STANDS) for place in places]
-        drawn = self(
-            Picture(
-                PAPER,
-                tuple(f"{words} stands{view}" for view in VIEWS),
-                boxes,
-                (known,) * SLOTS,
-                np.full((height, width, 3), PAPER_TONE, np.uint8),
-                draw_keypoints(np.stack(points), height, width),
-            ),
-            num_inference_steps=steps,
-            generator=_generator(seed),
+        picture = Picture(
+            PAPER,
+            tuple(f"{words} stands{view}" for view in VIEWS),
+            boxes,
+            (known,) * SLOTS,
+            np.full((height, width, 3), PAPER_TONE, np.uint8),
+            draw_keypoints(np.stack(points), height, width),
         )
+        with self._playing((character.name,)):
+            drawn = self(picture, num_inference_steps=steps, generator=_generator(seed))
         if known is not None:
             drawn[:, : known.shape[1]] = known
         return drawn
@@ -253,18 +279,16 @@ class StoryPipeline(DiffusionPipeline):
         action = pose_of(subject)
         place = canonical_place(height, 0.5 * width, SIZE, subject.yaw, action, Frame())
         points = skeleton_points(place, height, width, action)
-        return self(
-            Picture(
-                PAPER,
-                (subject.prompt,),
-                (ALONE_BOX,),
-                (slot,),
-                np.full((height, width, 3), PAPER_TONE, np.uint8),
-                draw_keypoints(points[None], height, width),
-            ),
-            num_inference_steps=steps,
-            generator=_generator(seed),
+        picture = Picture(
+            PAPER,
+            (subject.prompt,),
+            (ALONE_BOX,),
+            (slot,),
+            np.full((height, width, 3), PAPER_TONE, np.uint8),
+            draw_keypoints(points[None], height, width),
         )
+        with self._playing((subject.character,)):
+            return self(picture, num_inference_steps=steps, generator=_generator(seed))
 
     def panel(
         self,
@@ -313,26 +337,18 @@ class StoryPipeline(DiffusionPipeline):
             elif keypoints is not None:
                 condition = draw_keypoints(np.nan_to_num(keypoints[list(turn)]), height, width)
             ground = plate if picture is None else picture
-            picture = self(
-                Picture(
-                    panel.background,
-                    tuple(subject.prompt for subject in subjects),
-                    tuple(subject.box for subject in subjects),
-                    tuple(slots.get(subject.character) for subject in subjects),
-                    _corrected(ground, condition, crops, subjects),
-                    condition,
-                    draft,
-                    strength,
-                ),
-                height,
-                width,
-                steps,
-                guidance,
-                generator,
-                regional,
-                _stepped(progress),
-                cancel,
+            told = Picture(
+                panel.background,
+                tuple(subject.prompt for subject in subjects),
+                tuple(subject.box for subject in subjects),
+                tuple(slots.get(subject.character) for subject in subjects),
+                _corrected(ground, condition, crops, subjects),
+                condition,
+                draft,
+                strength,
             )
+            with self._playing([subject.character for subject in subjects]):
+                picture = self(told, height, width, steps, guidance, generator, regional, _stepped(progress), cancel)
             if ground is not None and sketch is not None:
                 share = figure_share(condition[..., 0])[..., None]
                 picture = np.round(picture * share + _sized(ground, height, width) * (1 - share)).astype(np.uint8)

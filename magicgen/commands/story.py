@@ -31,6 +31,10 @@ MaxPanels = Annotated[int, typer.Option(help="At most so many panels.")]
 MaxSubjects = Annotated[int | None, typer.Option(help="Subjects in a panel; by default what the model can tell apart.")]
 Style = Annotated[str, typer.Option(help="Words for the style of the whole book.")]
 ModelName = Annotated[str, typer.Option(help="tiny or a folder.")]
+Adapter = Annotated[
+    list[str] | None,
+    typer.Option(help="Folder of a character's adapter (LoRA), or NAME=FOLDER; may be given again.", metavar="FOLDER"),
+]
 Height = Annotated[int | None, typer.Option(help="Pixels of a panel.")]
 Width = Annotated[int | None, typer.Option(help="Pixels of a panel.")]
 Steps = Annotated[int | None, typer.Option(help="Sampling steps.")]
@@ -61,6 +65,7 @@ def story(
     max_subjects: MaxSubjects = None,
     style: Style = "",
     model: ModelName = "tiny",
+    adapter: Adapter = None,
     height: Height = None,
     width: Width = None,
     steps: Steps = None,
@@ -105,6 +110,7 @@ def story(
         "columns": columns,
         "font": None if font is None else str(font),
         "device": device,
+        "adapters": list(adapter or []),
         "stop_after": "boxes" if dry_run and stop_after != "plan" else stop_after,
     }
     if panel is not None:
@@ -142,7 +148,7 @@ def _run(
 ) -> dict[str, Any]:
     import time
 
-    from magicgen.jobs.story import load_story_painter, needs_painter, prepare_story, run_story
+    from magicgen.jobs.story import load_story_painter, needs_painter, prepare_story, run_story, story_key
     from magicgen.progress import TerminalProgress
 
     prepared = prepare_story(tale, out, settings, **given)
@@ -152,10 +158,10 @@ def _run(
         _show(prepared)
     with TerminalProgress() as report:
         started = time.perf_counter()
-        if needs_painter(prepared) and not loaded:
+        if needs_painter(prepared) and (not loaded or loaded[0] != story_key(prepared)):
             note(f"loading {settings.model} (seed {settings.seed})")
-            loaded.append(load_story_painter(prepared))
-        painter = loaded[0] if needs_painter(prepared) else None
+            loaded[:] = [story_key(prepared), load_story_painter(prepared)]
+        painter = loaded[1] if needs_painter(prepared) else None
         result = run_story(prepared, painter, load_s=time.perf_counter() - started, report=report)
     for text in result.warnings:
         if text not in prepared.warnings:
@@ -199,7 +205,10 @@ def _as_before(out: Path, values: dict[str, Any], context: typer.Context) -> dic
         known = {name: before[name] for name in values if name in before and name != "stop_after"}
     except (OSError, ValueError, KeyError, TypeError):
         return values
-    told = {name for name in values if str(context.get_parameter_source(name)).endswith("COMMANDLINE")} - {"seed"}
+    options = {name: "adapter" if name == "adapters" else name for name in values}
+    told = {
+        name for name, option in options.items() if str(context.get_parameter_source(option)).endswith("COMMANDLINE")
+    } - {"seed"}
     return {**values, **{name: value for name, value in known.items() if name not in told}}
 
 

@@ -17,6 +17,7 @@ from magicgen.control.pages import PageFormat, draw_pages, typeface, write_cbz, 
 from magicgen.control.story import StoryPage, write_story
 from magicgen.errors import GenerationFailed, MediaError, StoryError
 from magicgen.jobs.animate import LEAST_FREE_BYTES, LIBRARIES, installed_version
+from magicgen.jobs.story_adapters import CharacterAdapter, match_adapters, read_adapter, strange_base
 from magicgen.jobs.story_book import Book, digest, digest_file
 from magicgen.jobs.story_painter import StoryFacts, load_painter, story_facts
 from magicgen.jobs.story_plan import Planned, draw_layouts, make_plan
@@ -40,7 +41,8 @@ class StorySettings(StrictModel):
 
     ``planner`` reads the tale: ``offline`` with rules, ``openai`` with a language model behind ``planner_url`` (the key
     comes from the environment); ``max_panels`` and ``max_subjects`` bound the plan; ``sketches`` and ``plates`` switch
-    the dense conditions and the places that are made once; ``columns`` of the pages; ``font`` for all text.
+    the dense conditions and the places that are made once; ``columns`` of the pages; ``font`` for all text;
+    ``adapters`` of characters, each ``FOLDER`` or ``NAME=FOLDER``.
     """
 
     model: str = "tiny"
@@ -49,6 +51,7 @@ class StorySettings(StrictModel):
     planner_url: str | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.2
     planner_timeout: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    adapters: Annotated[tuple[str, ...], Field(max_length=8)] = ()
     style: Annotated[str, Field(max_length=200)] = ""
     max_panels: Annotated[int, Field(ge=1, le=48)] = 8
     max_subjects: Annotated[int, Field(ge=1, le=12)] | None = None
@@ -76,6 +79,7 @@ class PreparedStory:
     only: tuple[int, ...]
     warnings: tuple[str, ...]
     plan_s: float
+    adapters: tuple[CharacterAdapter, ...] = ()
 
     @property
     def page(self) -> StoryPage:
@@ -94,6 +98,7 @@ class PreparedStory:
             settings.steps,
             settings.sketches,
             settings.plates,
+            {each.character: each.adapter.identity for each in self.adapters},
         )
 
 
@@ -139,6 +144,7 @@ def prepare_story(
     """
     facts = story_facts(settings.model)
     _check_size(settings, facts)
+    learned = [read_adapter(text) for text in settings.adapters]
     making_size = (settings.height or facts.height, settings.width or facts.width)
     options = PlanOptions(
         seed=settings.seed,
@@ -154,25 +160,31 @@ def prepare_story(
     started = time.perf_counter()
     planned = make_plan(book, story, layout, characters, _planner(settings, book), options, keep=panel is not None)
     spent = time.perf_counter() - started
+    adapters = match_adapters(learned, planned.page)
     planned = _with_panel_seed(book, planned, panel, panel_seed)
     only = () if panel is None else (panel - 1,)
-    warnings = (*planned.warnings, *_about_model(planned.page, facts))
+    warnings = (*planned.warnings, *_about_model(planned.page, facts), *strange_base(adapters, facts.folder))
     book.save()
-    return PreparedStory(book, planned, settings, facts, story, only, tuple(dict.fromkeys(warnings)), spent)
+    told = tuple(dict.fromkeys(warnings))
+    return PreparedStory(book, planned, settings, facts, story, only, told, spent, adapters)
 
 
 def load_story_painter(prepared: PreparedStory) -> Painter:
     """The model for a run; serves every run with the same :func:`story_key`.
 
     Raises:
-        WeightsError: it is not there or damaged.
+        WeightsError: it is not there or damaged, or an adapter does not fit it.
     """
-    return load_painter(prepared.facts, prepared.settings.device)
+    painter = load_painter(prepared.facts, prepared.settings.device)
+    for each in prepared.adapters:
+        painter.load_character(each.adapter.folder, each.character)
+    return painter
 
 
 def story_key(prepared: PreparedStory) -> tuple[object, ...]:
     """Runs with equal keys can share a loaded model."""
-    return ("story", prepared.facts.identity, prepared.settings.device, needs_painter(prepared))
+    adapters = tuple((each.character, each.adapter.identity) for each in prepared.adapters)
+    return ("story", prepared.facts.identity, prepared.settings.device, needs_painter(prepared), adapters)
 
 
 def needs_painter(prepared: PreparedStory) -> bool:
@@ -360,6 +372,7 @@ def _sidecar(prepared: PreparedStory, timings: dict[str, float], warnings: tuple
         "tale": prepared.story.name,
         "settings": values,
         "model": making.identity,
+        "adapters": [each.record() for each in prepared.adapters],
         "planner": dict(prepared.planned.record),
         "panels": made,
         "plan": digest(prepared.page.model_dump(mode="json")),

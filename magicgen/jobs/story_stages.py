@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +26,10 @@ Floats = npt.NDArray[np.float32]
 
 class Painter(Protocol):
     """What a model for stories can do; each call depends on its arguments alone."""
+
+    def load_character(self, adapter: Path, name: str) -> None:
+        """Take in the adapter of a character; it acts where that one is painted."""
+        ...
 
     def sheet(self, character: Character, references: Sequence[UInt8], *, seed: int, steps: int | None) -> UInt8:
         """(h, 3 w, 3): the character from the front, the side and the back."""
@@ -67,7 +71,8 @@ class Painter(Protocol):
 
 @dataclass(frozen=True)
 class Making:
-    """What decides pictures beside the plan: ``identity`` names the model and its settings."""
+    """What decides pictures beside the plan: ``identity`` names the model and its settings; ``adapters`` are digests of
+    the characters' adapters by name."""
 
     identity: str
     height: int
@@ -76,6 +81,7 @@ class Making:
     steps: int | None = None
     sketches: bool = True
     plates: bool = True
+    adapters: Mapping[str, str] = field(default_factory=dict)
 
 
 class Studio:
@@ -104,7 +110,12 @@ class Studio:
             references = list(character.references)
             words = character.description
             source = digest(
-                "sheet", self.making.identity, words, [digest_file(file) for file in references], self._seed()
+                "sheet",
+                self.making.identity,
+                words,
+                [digest_file(file) for file in references],
+                self._seed(),
+                *self._adapters([character.name]),
             )
             if not self.book.is_current(path, source):
                 self._go_on()
@@ -167,7 +178,8 @@ class Studio:
         book, making = self.book, self.making
         alone, mask, lines = book.alone(number, index), book.mask(number, index), book.lines(number, index)
         words = (subject.character, subject.prompt, subject.pose, subject.facing)
-        source = digest("alone", making.identity, words, self._slot_digest(subject.character), self._seed())
+        known = (self._slot_digest(subject.character), self._seed(), *self._adapters([subject.character]))
+        source = digest("alone", making.identity, words, *known)
         if not book.is_current(alone, source):
             self._go_on()
             # the same words give the same drawing in every panel, wherever it stands
@@ -265,7 +277,8 @@ class Studio:
         seen = [digest_file(path) if path.is_file() else "" for path in files]
         slots = [self._slot_digest(subject.character) for subject in panel.subjects]
         settings = (making.identity, making.height, making.width, making.steps, making.sketches, making.plates)
-        return digest("panel", settings, values, seen, slots, self.panel_seed(number))
+        learned = self._adapters([subject.character for subject in panel.subjects])
+        return digest("panel", settings, values, seen, slots, self.panel_seed(number), *learned)
 
     def _panel_record(self, number: int) -> dict[str, Any]:
         panel, making = self.page.panels[number], self.making
@@ -288,6 +301,10 @@ class Studio:
     def _slot_digest(self, name: str) -> str:
         path = self.book.sheet(name)
         return digest_file(path) if path.is_file() else ""
+
+    def _adapters(self, names: Sequence[str]) -> list[str]:
+        """Digests of the adapters that draw some characters."""
+        return [self.making.adapters[name] for name in dict.fromkeys(names) if name in self.making.adapters]
 
     def _names(self, panels: Sequence[int]) -> list[str]:
         return list(dict.fromkeys(s.character for number in panels for s in self.page.panels[number].subjects))

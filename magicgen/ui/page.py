@@ -25,6 +25,7 @@ from magicgen.ui.form import Choices
 from magicgen.ui.outlines import shared_outline
 from magicgen.ui.reflection_tab import ReflectionTab
 from magicgen.ui.shelf import Shelf
+from magicgen.ui.story_api import StoryApi
 from magicgen.ui.story_desk import StoryDesk
 from magicgen.ui.story_tab import StoryTab
 from magicgen.ui.visitors import Visitors
@@ -114,9 +115,11 @@ class App:
             AnimateTab(desk, self.visitors, uploads, find_examples(options.examples), choices, defaults)
         ]
         stories = story_facts(options.story_model)
+        teller: StoryDesk | None = None
         if stories.folder.is_dir():
             tales = sorted((options.examples / "tales").glob("*.txt"))
-            tabs.append(StoryTab(StoryDesk(self.shelf, options.story_model), self.visitors, tales, stories))
+            teller = StoryDesk(self.shelf, options.story_model)
+            tabs.append(StoryTab(teller, self.visitors, tales, stories))
         removal = DereflectSettings(adapter=options.adapter)
         if _installed(removal):
             tabs.append(ReflectionTab(self.shelf, self.visitors, uploads, outline, removal))
@@ -127,6 +130,8 @@ class App:
                     with gr.Tab(tab.name):
                         tab.build()
             AnimateApi(desk, self.visitors, choices).build(MODEL_QUEUE)
+            if teller is not None:
+                StoryApi(teller, self.visitors).build(MODEL_QUEUE)
             page.unload(self._leave)
         return page.queue(max_size=MOST_WAITING)
 

@@ -16,6 +16,7 @@ SUBJECT_HEADERS = ["#", "Character", "What is seen", "Pose", "Faces", "x0", "y0"
 BALLOON_HEADERS = ["Speaker", "Text", "Kind"]
 CAST_HEADERS = ["Name", "Looks"]
 SOURCE = "the plan"
+NEW_BOX = (0.35, 0.35, 0.65, 0.95)
 _COUNTED = re.compile(r" \d+$")
 _VOWELS = "aeiou"
 
@@ -35,6 +36,7 @@ def with_panel_rows(page: StoryPage, rows: Sequence[Sequence[Any]]) -> StoryPage
         StoryError: a cell that no plan can hold.
     """
     values = page.model_dump()
+    rows = [_padded(row, PANEL_HEADERS) for row in rows]
     if len(rows) != len(page.panels):
         raise StoryError("The table has another number of panels than the plan; use the buttons to add and delete.")
     for panel, (_, caption, background, shot, seed) in zip(values["panels"], rows, strict=True):
@@ -60,10 +62,12 @@ def with_subject_rows(page: StoryPage, number: int, rows: Sequence[Sequence[Any]
     before = page.panels[number].subjects
     subjects = []
     for row in rows:
-        index, character, prompt, pose, facing, *box = row
+        index, character, prompt, pose, facing, *box = _padded(row, SUBJECT_HEADERS)
         if not text(character):
             continue
-        known = before[index - 1] if isinstance(index, int) and 0 < index <= len(before) else None
+        place = whole(index, SUBJECT_HEADERS[0]) or 0
+        known = before[place - 1] if 0 < place <= len(before) else None
+        box = box if any(text(value) for value in box) else list(NEW_BOX)
         subjects.append(
             {
                 "character": text(character),
@@ -92,7 +96,7 @@ def with_balloon_rows(page: StoryPage, number: int, rows: Sequence[Sequence[Any]
     kinds = ("speech", "thought")
     values["panels"][number]["balloons"] = tuple(
         {"speaker": text(speaker), "text": text(words), "kind": choice(kind, kinds, "Kind")}
-        for speaker, words, kind in rows
+        for speaker, words, kind in (_padded(row, BALLOON_HEADERS) for row in rows)
         if text(words)
     )
     return story_from_values(values, SOURCE)
@@ -109,6 +113,7 @@ def with_cast_rows(page: StoryPage, rows: Sequence[Sequence[Any]]) -> StoryPage:
     Raises:
         StoryError: a cell that no plan can hold.
     """
+    rows = [_padded(row, CAST_HEADERS) for row in rows]
     if [text(row[0]) for row in rows] != [character.name for character in page.characters]:
         raise StoryError("Names are fixed here, since captions and balloons tell of them too; write another tale.")
     values = page.model_dump()
@@ -201,6 +206,11 @@ def choice(cell: Any, offered: Sequence[str], name: str) -> str:
     if word not in offered:
         raise StoryError(f"{name}: {word[:40]!r} is unknown; choose {', '.join(offered[:-1])} or {offered[-1]}.")
     return word
+
+
+def _padded(row: Sequence[Any], headers: Sequence[str]) -> list[Any]:
+    """A row of full length: a table without rows sends an empty one."""
+    return [*row, *[""] * len(headers)][: len(headers)]
 
 
 def _with_subjects(page: StoryPage, number: int, subjects: list[dict[str, Any]]) -> StoryPage:

@@ -1,0 +1,192 @@
+"""The Story tab as a visitor uses it: tale, plan, boxes moved by mouse and in the table, pictures, one again."""
+
+import json
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser_app import CHROMIUM, FLAGS, Watched, watch
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium here (apt-get install chromium)"),
+]
+TALE = """Two Friends
+
+A small fox named Ruby walked in the forest. "Hello!" said Ruby.
+
+In the evening a brown bear named Bruno sat on the beach with Ruby."""
+PLANNED = "document.querySelector('#story-progress').innerText.includes('Planned')"
+DONE = "document.querySelector('#story-progress').innerText.includes('Done')"
+VALUE = "document.querySelector('#story-canvas canvas').dataset.value"
+
+
+@pytest.fixture(scope="module")
+def app() -> Iterator[Any]:
+    """A server with ``tiny``."""
+    pytest.importorskip("gradio")
+    from magicgen.ui.page import App, AppOptions
+
+    running = App(AppOptions())
+    yield running
+    running.loading.join()
+    running.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """One Chromium for all tests."""
+    api = pytest.importorskip("playwright.sync_api")
+    with api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visitor(browser: Any, app: Any) -> Iterator[Watched]:
+    """A fresh visitor on the tab, who afterwards has seen no error and asked no other server for anything."""
+    watched = enter(browser, app.url)
+    yield watched
+    watched.page.context.close()
+    assert not watched.wrong
+
+
+def enter(browser: Any, url: str, width: int = 1280) -> Watched:
+    watched = watch(browser, width=width)
+    watched.page.goto(url)
+    watched.page.get_by_role("tab", name="Story").click()
+    watched.page.locator("#tale textarea").wait_for()
+    return watched
+
+
+def plan(visitor: Watched) -> None:
+    page = visitor.page
+    page.locator("#tale textarea").fill(TALE)
+    page.click("#story-plan")
+    page.wait_for_function(PLANNED)
+    page.wait_for_function("document.querySelector('#story-canvas canvas').dataset.ready === 'true'")
+
+
+def boxes(visitor: Watched) -> dict[str, list[float]]:
+    """The boxes of the drawing area by name."""
+    text = visitor.page.locator("#story-canvas canvas").get_attribute("data-value")
+    return {item["name"]: item["keyframes"][0]["box"] for item in json.loads(text or "{}").get("objects", ())}
+
+
+def drag(visitor: Watched, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Press at one point of the panel (0..1) and release at another."""
+    area = visitor.page.locator("#story-canvas canvas")
+    area.scroll_into_view_if_needed()
+    view, frame = json.loads(area.get_attribute("data-view") or "{}"), area.bounding_box()
+    (x0, y0), (x1, y1) = (
+        (frame["x"] + view["x"] + x * 192 * view["scale"], frame["y"] + view["y"] + y * 128 * view["scale"])
+        for x, y in (start, end)
+    )
+    visitor.page.mouse.move(x0, y0)
+    visitor.page.mouse.down()
+    visitor.page.mouse.move(x1, y1, steps=4)
+    visitor.page.mouse.up()
+
+
+def small(visitor: Watched) -> None:
+    """Pictures that are quickly made."""
+    page = visitor.page
+    page.get_by_text("Size, sampling and pages").click()
+    for label, number in (("Panel height", 64), ("Panel width", 96), ("Sampling steps", 1)):
+        field = page.get_by_label(label)
+        field.fill(str(number))
+        field.press("Tab")
+
+
+def downloads(visitor: Watched, folder: Path) -> dict[str, Path]:
+    """The files for the visitor, by suffix."""
+    links = visitor.page.locator("#story-files a")
+    links.nth(2).wait_for()
+    found = {}
+    for index in range(3):
+        with visitor.page.expect_download() as download:
+            links.nth(index).click()
+        path = folder / download.value.suggested_filename
+        download.value.save_as(path)
+        found[path.suffix] = path
+    return found
+
+
+def test_from_tale_to_pdf(visitor: Watched, browser: Any, app: Any, tmp_path: Path) -> None:
+    page = visitor.page
+    plan(visitor)
+    before = boxes(visitor)["Ruby"]
+    middle = ((before[0] + before[2]) / 2, (before[1] + before[3]) / 2)
+    drag(visitor, middle, (middle[0] - 0.2, middle[1]))
+    left = f"{VALUE}.length && JSON.parse({VALUE}).objects[0].keyframes[0].box[0] < {before[0] - 0.1}"
+    page.wait_for_function(left)
+    moved = boxes(visitor)["Ruby"]
+    shown = f"document.querySelector('#story-subjects').innerText.includes('{round(moved[0], 4)}')"
+    page.wait_for_function(shown)
+    small(visitor)
+    page.click("#story-make")
+    page.wait_for_function(DONE)
+    first = downloads(visitor, tmp_path)
+    assert first[".pdf"].read_bytes().startswith(b"%PDF")
+    kept = json.loads(first[".json"].read_text(encoding="utf-8"))
+    assert kept["story"]["panels"][0]["subjects"][0]["box"] == pytest.approx(moved, abs=1e-4)
+    (folder,) = [each.story.folder for each in app.visitors._all.values() if each.story is not None]
+    made = [sha256(path.read_bytes()).hexdigest() for path in sorted((folder / "panels").glob("*.png"))]
+    assert len(made) == 2
+
+    page.locator("#story-choice").get_by_label("2", exact=True).check()
+    page.wait_for_function(f"{VALUE}.includes('Bruno')")
+    page.locator("#story-panel-seed input").fill("77")
+    page.click("#story-again")
+    page.wait_for_function(f"!({DONE})")
+    page.wait_for_function(DONE)
+    again = [sha256(path.read_bytes()).hexdigest() for path in sorted((folder / "panels").glob("*.png"))]
+    assert again[0] == made[0]
+    assert again[1] != made[1]
+    page.locator("#story-history .thumbnail-item").first.wait_for()
+
+    other = enter(browser, app.url, width=390)
+    assert other.page.locator("#story-history .thumbnail-item").count() == 0
+    assert other.page.locator("#story-pages .thumbnail-item").count() == 0
+    assert other.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    other.upload("#story-load", first[".json"])
+    other.page.wait_for_function("document.querySelector('#story-progress').innerText.includes('is loaded')")
+    other.page.wait_for_function(left)
+    assert boxes(other)["Ruby"] == pytest.approx(moved, abs=1e-4)
+    assert other.page.locator("#tale textarea").input_value() == TALE
+    assert other.page.locator("#story-lock input").is_checked()
+    assert not other.wrong
+    other.page.context.close()
+
+
+def test_a_cell_of_the_table_moves_the_box(visitor: Watched) -> None:
+    page = visitor.page
+    plan(visitor)
+    cell = page.locator("#story-subjects [data-col='5'][data-row='0']").first
+    cell.dblclick()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("0.05")
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"JSON.parse({VALUE}).objects[0].keyframes[0].box[0] === 0.05")
+
+
+def test_stop_and_mistakes(visitor: Watched) -> None:
+    page = visitor.page
+    page.click("#story-plan")
+    page.get_by_text("The tale is empty").wait_for()
+    page.click("#story-make")
+    page.get_by_text("There is no plan yet. Write a tale").wait_for()
+    plan(visitor)
+    page.get_by_text("Size, sampling and pages").click()
+    page.get_by_label("Sampling steps").fill("900")
+    page.get_by_label("Sampling steps").press("Tab")
+    page.click("#story-make")
+    page.wait_for_function("document.querySelector('#story-progress').innerText.includes(' of ')")
+    page.click("#story-stop")
+    page.wait_for_function("document.querySelector('#story-progress').innerText.includes('Stopped')")
+    page.wait_for_function("!document.querySelector('#story-make').disabled")

@@ -16,10 +16,11 @@ from magicgen.media import read_image, write_image
 gradio = pytest.importorskip("gradio")
 
 from magicgen.ui.shelf import Shelf  # noqa: E402
+from magicgen.ui.story_api import StoryApi  # noqa: E402
 from magicgen.ui.story_desk import StoryDesk  # noqa: E402
 from magicgen.ui.story_draft import StoryDraft  # noqa: E402
 from magicgen.ui.story_handlers import BookProgress, StoryHandlers  # noqa: E402
-from magicgen.ui.story_view import PANEL_PARTS, RESULT_PARTS, WHOLE_PARTS  # noqa: E402
+from magicgen.ui.story_view import PANEL_PARTS, WHOLE_PARTS  # noqa: E402
 from magicgen.ui.visitors import Visitors  # noqa: E402
 
 ONE, OTHER = (SimpleNamespace(session_hash=name) for name in ("one", "other"))
@@ -44,7 +45,8 @@ def on(tmp_path: Path) -> Iterator[StoryHandlers]:
 
 
 def form(on: StoryHandlers, **change: Any) -> list[Any]:
-    return on.settings_values(StorySettings(height=64, width=96, **change))
+    usual = {"height": 64, "width": 96, "sketches": False, "plates": False}
+    return on.settings_values(StorySettings(**{**usual, **change}))
 
 
 def planned(on: StoryHandlers, who: Any = ONE, tale: str = TALE) -> dict[str, Any]:
@@ -54,14 +56,14 @@ def planned(on: StoryHandlers, who: Any = ONE, tale: str = TALE) -> dict[str, An
     return dict(zip(PLAN, view, strict=True))
 
 
-def made(on: StoryHandlers, who: Any = ONE) -> dict[str, Any]:
-    on.check_pages(who, *form(on, seed=5))
+def made(on: StoryHandlers, who: Any = ONE, **change: Any) -> dict[str, Any]:
+    on.check_pages(who, *form(on, seed=5, **change))
     return ended(on, who)
 
 
 def ended(on: StoryHandlers, who: Any = ONE) -> dict[str, Any]:
     *_, last = on.run(who)
-    values = dict(zip(("progress", "live", *RESULT_PARTS, *PLAN), last, strict=True))
+    values = dict(zip(("progress", "live", "history", *PLAN), last, strict=True))
     assert "Done." in values["progress"], values["progress"]
     return values
 
@@ -82,11 +84,11 @@ def test_a_tale_becomes_a_plan_and_a_book(on: StoryHandlers) -> None:
     assert [row[0] for row in seen["panels"]] == [1, 2]
     assert seen["canvas"]["value"]["objects"][0]["name"] == "Fox"
     assert [choice for choice, _ in seen["choice"]["choices"]] == ["1", "2"]
-    got = made(on)
+    got = made(on, sketches=True, plates=True)
     assert [words for _, words in got["pages"]] == ["page 1", "page 2"]
     assert [Path(path).suffix for path in got["files"]] == [".pdf", ".cbz", ".json"]
     assert len(got["sheets"]) == 2
-    assert len(got["history"]) == 1
+    assert len(got["history"]["value"]) == 1
     assert got["picture"]["visible"]
     assert on.visitors.of("one").telling is None
 
@@ -117,7 +119,7 @@ def test_boxes_move_by_table_and_on_the_page(on: StoryHandlers) -> None:
     document["objects"][0]["keyframes"][0]["box"] = [0.5, 0.2, 1.3, 0.9]
     view = dict(zip(PLAN, on.edit_boxes(ONE, document), strict=True))
     assert view["subjects"][0][5:] == [0.5, 0.2, 1.0, 0.9]
-    assert "value" not in view["canvas"]  # what the visitor drags is left alone
+    assert view["canvas"] == gradio.skip()  # what the visitor drags is left alone
     got = made(on)
     assert panels(on)[0] != before[0]
     assert panels(on)[1] == before[1]
@@ -166,14 +168,14 @@ def test_looks_change_in_all_prompts(on: StoryHandlers) -> None:
 
 def test_a_drawing_takes_the_place_of_a_sketch(on: StoryHandlers, tmp_path: Path) -> None:
     planned(on)
-    on.check_sketches(ONE, *form(on, seed=5))
+    on.check_sketches(ONE, *form(on, seed=5, sketches=True))
     got = ended(on)
     assert [words for _, words in got["sketches"]] == ["the whole panel", "Fox alone"]
     circle = [[0.5 + 0.3 * np.cos(a), 0.5 + 0.3 * np.sin(a)] for a in np.linspace(0, 6.28, 20)]
     stroke = {"kind": "stroke", "layer": "reflection", "width": 0.02, "points": circle}
     view = dict(zip(PLAN, on.use_drawing(ONE, 0, {"version": 1, "marks": [stroke]}), strict=True))
     assert [words for _, words in view["sketches"]][1] == "Fox, yours"
-    made(on)
+    made(on, sketches=True)
     with pytest.raises(gradio.Error, match="Nothing is drawn"):
         on.use_drawing(ONE, 0, {"version": 1, "marks": []})
     plain = write_image(tmp_path / "plain.png", np.full((40, 40, 3), 255, np.uint8))
@@ -287,6 +289,25 @@ def test_history_opens_a_book_again(on: StoryHandlers) -> None:
     text, *_ = on.open(SimpleNamespace(index=1), ONE)
     assert text == TALE
     assert draft(on) is first
+
+
+def test_programs_plan_make_and_make_again(on: StoryHandlers) -> None:
+    api = StoryApi(on.desk, on.visitors)
+    settings = {"seed": 5, "height": 64, "width": 96, "sketches": False, "plates": False}
+    plan, warnings = api.plan_story(ONE, TALE, settings)
+    assert warnings == []
+    plan["panels"][0]["subjects"][0]["box"] = [0.1, 0.2, 0.4, 0.9]
+    pdf, story, pictures = api.make_story(ONE, TALE, settings, plan)
+    assert Path(str(pdf)).read_bytes().startswith(b"%PDF")
+    assert json.loads(Path(story).read_text())["story"] == plan
+    before = [Path(path).read_bytes() for path in pictures]
+    *_, pictures = api.remake_panel(ONE, 2, 77)
+    assert Path(pictures[0]).read_bytes() == before[0]
+    plan["panels"][0]["subjects"][0]["sketch"] = "my_story.txt"
+    with pytest.raises(gradio.Error, match="cannot be named here"):
+        api.make_story(ONE, TALE, settings, plan)
+    with pytest.raises(gradio.Error, match="no book yet"):
+        api.remake_panel(OTHER, 1, 0)
 
 
 def test_progress_counts_steps_of_panels() -> None:

@@ -17,7 +17,7 @@ from magicgen.ui.story_desk import StoryDesk, read_picture, read_text
 from magicgen.ui.story_draft import StoryDraft
 from magicgen.ui.story_order import rearranged
 from magicgen.ui.story_rows import (
-    boxes_document,
+    Rows,
     labels,
     with_balloon_rows,
     with_boxes,
@@ -26,7 +26,7 @@ from magicgen.ui.story_rows import (
     with_subject_rows,
 )
 from magicgen.ui.story_sketches import add_strokes, drawing_paper
-from magicgen.ui.story_view import RESULT_PARTS, StoryView
+from magicgen.ui.story_view import StoryView
 from magicgen.ui.told import in_words, note, progress_bar, told, where
 from magicgen.ui.visitors import Visitor, Visitors
 from magicgen.ui.work import Done
@@ -37,7 +37,7 @@ SKETCH_SIDE = 1024
 
 class StoryHandlers:
     """Handlers of one page. Those that answer with a view give the parts of
-    :data:`magicgen.ui.story_view.PLAN_PARTS`; runs give progress and :data:`RESULT_PARTS`.
+    :data:`magicgen.ui.story_view.WHOLE_PARTS` and :data:`~magicgen.ui.story_view.PANEL_PARTS`.
 
     Args:
         desk: does the work.
@@ -88,36 +88,32 @@ class StoryHandlers:
         draft.shown = min(int(number), len(draft.page.panels) - 1)
         return StoryView(draft).panel()
 
-    def edit_panels(self, rows: list[list[Any]], request: gr.Request) -> list[Any]:
+    def edit_panels(self, rows: Rows, request: gr.Request) -> list[Any]:
         """The table of panels -> the view."""
-        return self._edited(request, lambda draft: with_panel_rows(draft.page, rows))
+        return self._edited(request, "panels", rows, lambda draft: with_panel_rows(draft.page, rows))
 
-    def edit_subjects(self, rows: list[list[Any]], request: gr.Request) -> list[Any]:
+    def edit_subjects(self, rows: Rows, request: gr.Request) -> list[Any]:
         """The table of who is seen -> the view."""
-        return self._edited(request, lambda draft: with_subject_rows(draft.page, draft.shown, rows))
+        return self._edited(request, "subjects", rows, lambda draft: with_subject_rows(draft.page, draft.shown, rows))
 
-    def edit_balloons(self, rows: list[list[Any]], request: gr.Request) -> list[Any]:
+    def edit_balloons(self, rows: Rows, request: gr.Request) -> list[Any]:
         """The table of balloons -> the view."""
-        return self._edited(request, lambda draft: with_balloon_rows(draft.page, draft.shown, rows))
+        return self._edited(request, "balloons", rows, lambda draft: with_balloon_rows(draft.page, draft.shown, rows))
 
-    def edit_cast(self, rows: list[list[Any]], request: gr.Request) -> list[Any]:
+    def edit_cast(self, rows: Rows, request: gr.Request) -> list[Any]:
         """The table of characters -> the view."""
-        return self._edited(request, lambda draft: with_cast_rows(draft.page, rows))
+        return self._edited(request, "cast", rows, lambda draft: with_cast_rows(draft.page, rows))
 
     def edit_title(self, title: str, request: gr.Request) -> list[Any]:
         """Another title -> the view."""
-        return self._edited(request, lambda draft: draft.page.model_copy(update={"title": (title or "").strip()[:200]}))
+        words = (title or "").strip()[:200]
+        return self._edited(request, "title", title, lambda draft: draft.page.model_copy(update={"title": words}))
 
     def edit_boxes(self, request: gr.Request, document: dict[str, Any] | None) -> list[Any]:
-        """The drawing area -> the view; the area itself stays as it is unless somebody came."""
-        draft = self._visitor(request).story
-        if draft is None or not document:
+        """The drawing area -> the view; the area itself stays as it is unless somebody came or went."""
+        if not document:
             return self._skipped_view()
-        sent = [str(item.get("name")) for item in document.get("objects", ())]
-        view = self._edited(request, lambda draft: with_boxes(draft.page, draft.shown, document))
-        if boxes_document(draft.panel)["objects"] and sent == labels(draft.panel):
-            view[StoryView.CANVAS] = gr.skip()
-        return view
+        return self._edited(request, "canvas", document, lambda draft: with_boxes(draft.page, draft.shown, document))
 
     def add_panel(self, request: gr.Request) -> list[Any]:
         """A copy of the shown panel after it -> the view."""
@@ -141,11 +137,11 @@ class StoryHandlers:
         return self._check(request, "pages", values, int(number or 0) + 1, chosen)
 
     def run(self, request: gr.Request) -> Iterator[list[Any]]:
-        """The run that was checked -> progress, live picture, results, the view."""
+        """The run that was checked -> progress, live picture, history, the view."""
         visitor = self._visitor(request)
         draft, token = visitor.story, visitor.telling
         prepared = None if draft is None else draft.waiting
-        hidden, kept = gr.update(visible=False), [gr.skip()] * len(RESULT_PARTS) + self._skipped_view()
+        hidden, kept = gr.update(visible=False), [gr.skip(), *self._skipped_view()]
         if draft is not None:
             draft.waiting = None
         if draft is None or prepared is None or token is None or token.cancelled:
@@ -157,14 +153,14 @@ class StoryHandlers:
             for event in self.desk.run(prepared, token):
                 if isinstance(event, Done):
                     self.desk.finish(draft, prepared, event.value)
-                    yield [note("Done."), hidden, *self._results(visitor, draft), *StoryView(draft).plan()]
+                    yield [note("Done."), hidden, self._history(visitor, draft), *StoryView(draft).plan()]
                 else:
                     seen = progress.told(event)
                     live = gr.skip() if seen.preview is None else gr.update(value=seen.preview, visible=True)
                     yield [progress_bar(seen), live, *kept]
         except Cancelled:
             words = f"Stopped: {where(progress.last)}. What is finished is kept; make the pictures to go on."
-            yield [note(words), hidden, *[gr.skip()] * len(RESULT_PARTS), *StoryView(draft).plan()]
+            yield [note(words), hidden, gr.skip(), *StoryView(draft).plan()]
         except MagicGenError as error:
             yield [note(in_words(error), kind="wrong"), hidden, *kept]
         finally:
@@ -175,18 +171,16 @@ class StoryHandlers:
         return note("Stopping ..." if self._visitor(request).stop_telling() else "Nothing is running.")
 
     def open(self, event: gr.SelectData, request: gr.Request) -> list[Any]:
-        """A click in the history -> text, settings, progress, results, the view."""
+        """A click in the history -> text, settings, progress, the view."""
         visitor = self._visitor(request)
         with told():
             self._at_rest(visitor)
         draft = visitor.story = visitor.books[int(event.index)]
-        view = StoryView(draft)
         return [
             draft.tale,
             *self.settings_values(draft.settings),
             note(f"{draft.page.title or 'The book'} is on the desk again."),
-            *view.results(visitor.books),
-            *view.plan(),
+            *StoryView(draft).plan(),
         ]
 
     def paper(self, subject: int | None, request: gr.Request) -> Any:
@@ -240,20 +234,26 @@ class StoryHandlers:
         opened = [0 if number is None else number for number in numbers]
         return [settings.seed, True, settings.max_panels, settings.style, *opened, settings.sketches, settings.plates]
 
-    def _edited(self, request: gr.Request, change: Callable[[StoryDraft], StoryPage]) -> list[Any]:
-        """A changed plan -> the view; where the change cannot be, why, and the plan as it is."""
-        visitor = self._visitor(request)
-        draft = visitor.story
+    def _edited(
+        self, request: gr.Request, part: str, sent: Any, change: Callable[[StoryDraft], StoryPage]
+    ) -> list[Any]:
+        """A changed plan -> what shows it; where the change cannot be, why, and the plan as it is.
+
+        The part that sent the change is left alone while it shows just that; so are the pictures while the same people
+        are seen.
+        """
+        draft = self._visitor(request).story
         if draft is None:
             return self._skipped_view()
+        people = labels(draft.panel)
         try:
             page = change(draft)
         except MagicGenError as error:
             gr.Warning(in_words(error), duration=10)
-        else:
-            if page != draft.page:
-                self.desk.edit(draft, page)
-        return StoryView(draft).plan()
+            return StoryView(draft).plan()
+        if page != draft.page:
+            self.desk.edit(draft, page)
+        return StoryView(draft).edited(part, sent, same=labels(draft.panel) == people)
 
     def _rearranged(self, request: gr.Request, order: Callable[[int, int], list[int]], step: int) -> list[Any]:
         """Other panels make another book: the one before stays in the history as it is."""
@@ -287,10 +287,10 @@ class StoryHandlers:
         off = gr.update(interactive=False)
         return note("Waiting for the model ..."), off, off, off, gr.update(interactive=True)
 
-    def _results(self, visitor: Visitor, draft: StoryDraft) -> list[Any]:
+    def _history(self, visitor: Visitor, draft: StoryDraft) -> Any:
         if draft.shared:
             visitor.books = [draft, *(book for book in visitor.books if book is not draft)]
-        return StoryView(draft).results(visitor.books)
+        return StoryView.history(visitor.books)
 
     def _at_rest(self, visitor: Visitor) -> None:
         if visitor.telling is not None:

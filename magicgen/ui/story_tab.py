@@ -14,7 +14,7 @@ from magicgen.ui.story_desk import StoryDesk
 from magicgen.ui.story_form import make_story_form
 from magicgen.ui.story_handlers import StoryHandlers
 from magicgen.ui.story_rows import BALLOON_HEADERS, CAST_HEADERS, PANEL_HEADERS, SUBJECT_HEADERS
-from magicgen.ui.story_view import PANEL_PARTS, RESULT_PARTS, WHOLE_PARTS
+from magicgen.ui.story_view import PANEL_PARTS, WHOLE_PARTS
 from magicgen.ui.told import note
 from magicgen.ui.visitors import Visitors
 from magicgen.ui.wiring import AT_ONCE, MODEL_QUEUE, PICTURES, QUIET, SURE
@@ -45,13 +45,14 @@ class StoryTab:
             with gr.Column(scale=3, min_width=320):
                 self._tale_side()
             with gr.Column(scale=2, min_width=320):
-                self._result_side()
+                self._run_side()
+        self._the_book()
         gr.Markdown("### The plan")
         self._parts["notes"] = gr.HTML(note("There is no plan yet."), elem_id="story-notes")
         self._whole_plan()
         gr.Markdown("### One panel")
         self._one_panel()
-        self._parts["history"] = self._gallery("Your books (this visit)", "story-history", height=220)
+        self._history = self._gallery("Your books (this visit)", "story-history", height=220, visible=False)
         self._connect_plan()
         self._connect_edits()
         self._connect_sketches()
@@ -66,37 +67,41 @@ class StoryTab:
             )
         self._tale = gr.Textbox(
             label="The tale",
-            lines=9,
+            lines=11,
             max_lines=20,
             max_length=40_000,
             placeholder="A red fox named Ruby walked in the forest. ...",
             elem_id="tale",
         )
-        self._form = make_story_form(StorySettings(), self._facts)
         self._plan = gr.Button("Plan the panels", variant="primary", elem_id="story-plan")
 
-    def _result_side(self) -> None:
+    def _run_side(self) -> None:
+        self._form = make_story_form(StorySettings(), self._facts)
         with gr.Row():
-            self._sketch = gr.Button("Draw the sketches", elem_id="story-sketch")
-            self._make = gr.Button("Make the pictures", variant="primary", elem_id="story-make")
-            self._stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="story-stop")
+            self._sketch = gr.Button("Draw the sketches", elem_id="story-sketch", min_width=140)
+            self._make = gr.Button("Make the pictures", variant="primary", elem_id="story-make", min_width=140)
+            self._stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="story-stop", min_width=80)
         self._progress = gr.HTML(note(HINT), elem_id="story-progress", min_height=70)
-        self._live = gr.Image(label="The picture so far", visible=False, interactive=False, elem_id="story-live")
-        self._parts["pages"] = gr.Gallery(
-            label="Pages",
-            columns=2,
-            height=520,
-            object_fit="contain",
-            interactive=False,
-            elem_id="story-pages",
+        self._live = gr.Image(
+            label="The picture so far", visible=False, interactive=False, height=260, elem_id="story-live"
         )
-        self._parts["facts"] = gr.HTML(elem_id="story-facts")
-        self._parts["files"] = gr.File(
-            label="PDF, CBZ, and story.json to go on later",
-            file_count="multiple",
-            interactive=False,
-            elem_id="story-files",
-        )
+
+    def _the_book(self) -> None:
+        parts = self._parts
+        with gr.Row(visible=False) as book:
+            with gr.Column(scale=3, min_width=320):
+                parts["pages"] = gr.Gallery(
+                    label="Pages", columns=3, height=460, object_fit="contain", interactive=False, elem_id="story-pages"
+                )
+            with gr.Column(scale=2, min_width=320):
+                parts["facts"] = gr.HTML(elem_id="story-facts")
+                parts["files"] = gr.File(
+                    label="PDF, CBZ, and story.json to go on later",
+                    file_count="multiple",
+                    interactive=False,
+                    elem_id="story-files",
+                )
+        self._book = book
 
     def _whole_plan(self) -> None:
         self._parts["title"] = gr.Textbox(label="Title", max_length=200, elem_id="story-title")
@@ -184,7 +189,7 @@ class StoryTab:
         on, parts = self._on, self._parts
         buttons = [self._make, self._sketch, self._again, self._stop]
         heard = [self._progress, *buttons]
-        results = [*self._of(RESULT_PARTS), *self._view]
+        results = [self._history, *self._view]
         one = [parts["choice"], self._panel_seed, *self._form]
         for start in (
             self._make.click(on.check_pages, self._form, heard, **AT_ONCE),
@@ -193,8 +198,8 @@ class StoryTab:
         ):
             self._follow(start, results, buttons)
         self._stop.click(on.stop, None, self._progress, **SURE)
-        opened = [self._tale, *self._form, self._progress, *results]
-        parts["history"].select(on.open, None, opened, **QUIET)
+        opened = [self._tale, *self._form, self._progress, *self._view]
+        self._history.select(on.open, None, opened, **QUIET)
 
     def _follow(self, start: Any, results: list[Any], buttons: list[gr.Button]) -> None:
         running = start.success(
@@ -211,14 +216,15 @@ class StoryTab:
         running.then(lambda: (on, on, on, off), None, buttons, **SURE)
 
     @property
-    def _view(self) -> list[gr.components.Component]:
-        return self._of((*WHOLE_PARTS, *PANEL_PARTS))
+    def _view(self) -> list[Any]:
+        """In the order of a :class:`~magicgen.ui.story_view.StoryView`, which begins with the row of the book."""
+        return [self._book, *self._of((*WHOLE_PARTS[1:], *PANEL_PARTS))]
 
     def _of(self, names: Sequence[str]) -> list[gr.components.Component]:
         return [self._parts[name] for name in names]
 
     @staticmethod
-    def _gallery(label: str, elem_id: str, height: int) -> gr.Gallery:
+    def _gallery(label: str, elem_id: str, height: int, *, visible: bool = True) -> gr.Gallery:
         return gr.Gallery(
             label=label,
             columns=6,
@@ -226,6 +232,7 @@ class StoryTab:
             object_fit="contain",
             interactive=False,
             allow_preview=False,
+            visible=visible,
             elem_id=elem_id,
         )
 
@@ -240,7 +247,6 @@ def _table(label: str, headers: list[str], kinds: list[str], elem_id: str, *, fi
         headers=headers,
         datatype=kinds,
         column_count=len(headers),
-        column_limits=(len(headers), len(headers)),
         type="array",
         interactive=True,
         wrap=True,

@@ -18,9 +18,10 @@ from magicgen.ui.told import note
 
 UInt8 = npt.NDArray[np.uint8]
 # What shows the plan as a whole, then what shows one panel of it.
-WHOLE_PARTS = ("notes", "title", "panels", "cast", "sheets", "someone", "choice")
+WHOLE_PARTS = ("book", "pages", "facts", "files", "notes", "title", "panels", "cast", "sheets", "someone", "choice")
 PANEL_PARTS = ("canvas", "subjects", "balloons", "picture", "sketches", "who", "pen")
-RESULT_PARTS = ("pages", "facts", "files", "history")
+# Parts that an edit leaves as they are while the same people are seen.
+PICTURES = ("book", "pages", "facts", "files", "sheets", "someone", "picture", "sketches", "who", "pen")
 INK = 96
 
 
@@ -34,7 +35,6 @@ class StoryView:
 
     PANEL_COUNT: ClassVar[int] = len(PANEL_PARTS)
     PLAN_COUNT: ClassVar[int] = len(WHOLE_PARTS) + len(PANEL_PARTS)
-    CANVAS: ClassVar[int] = len(WHOLE_PARTS)
 
     def __init__(self, draft: StoryDraft, subject: int = 0) -> None:
         self._draft, self._subject = draft, subject
@@ -45,6 +45,10 @@ class StoryView:
         names = [character.name for character in page.characters]
         choices = [(self._numbered(number), number) for number in range(len(page.panels))]
         return [
+            gr.update(visible=bool(draft.shared)),
+            [(str(path), f"page {number}") for number, path in enumerate(draft.pages, start=1)],
+            note(*draft.facts),
+            [str(path) for path in draft.shared] or None,
             note(*self._told()),
             page.title,
             panel_rows(page),
@@ -54,6 +58,22 @@ class StoryView:
             gr.update(choices=choices, value=draft.shown),
             *self.panel(),
         ]
+
+    def edited(self, part: str, sent: Any, *, same: bool) -> list[Any]:
+        """:meth:`plan` after a change in ``part``, without what the page shows already.
+
+        Args:
+            part: what the visitor changed.
+            sent: its value in the browser.
+            same: whether the same people are seen as before.
+        """
+        view = dict(zip((*WHOLE_PARTS, *PANEL_PARTS), self.plan(), strict=True))
+        told = boxes_named(boxes_document(self._draft.panel)) if part == "canvas" else view[part]
+        if told == (boxes_named(sent) if part == "canvas" else sent):
+            view[part] = gr.skip()
+        for name in PICTURES if same else ():
+            view[name] = gr.skip()
+        return list(view.values())
 
     def panel(self) -> list[Any]:
         """Everything that shows the chosen panel."""
@@ -71,16 +91,11 @@ class StoryView:
             self._paper(drawn) if whom else gr.update(picture=None, value={"version": 1, "marks": []}),
         ]
 
-    def results(self, books: Sequence[StoryDraft]) -> list[Any]:
-        """The bound book, and all books of the visitor."""
-        draft = self._draft
+    @staticmethod
+    def history(books: Sequence[StoryDraft]) -> Any:
+        """The covers of a visitor's books."""
         covers = [(str(book.pages[0]), book.page.title or "Untitled") for book in books if book.pages]
-        return [
-            [(str(path), f"page {number}") for number, path in enumerate(draft.pages, start=1)],
-            note(*draft.facts),
-            [str(path) for path in draft.shared] or None,
-            covers,
-        ]
+        return gr.update(value=covers, visible=bool(covers))
 
     @staticmethod
     def property(pixels: UInt8, size: tuple[int, int] | None = None) -> dict[str, Any]:
@@ -137,6 +152,11 @@ class StoryView:
 
     def _paper(self, subject: int) -> Any:
         return gr.update(picture=self.property(drawing_paper(self._draft, subject)), value={"version": 1, "marks": []})
+
+
+def boxes_named(document: dict[str, Any]) -> list[str]:
+    """Who stands on the drawing area; boxes that lie outside the picture are cut off without moving what is dragged."""
+    return [str(item.get("name")) for item in document.get("objects", ())]
 
 
 def inked(path: Path) -> UInt8:

@@ -5,6 +5,7 @@ attention to a cast of references, places by a plate, figures by sketches or ske
 call depends on its arguments alone, so a panel can be made again without touching the others.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ import numpy.typing as npt
 import torch
 from diffusers import DiffusionPipeline
 
+from magicgen.attention.cast_memory import CastCache
 from magicgen.attention.regions import RegionBox, RegionPlan
 from magicgen.control.story import Character, Panel, Subject
 from magicgen.errors import StoryError, WeightsError
@@ -83,6 +85,8 @@ class StoryPipeline(DiffusionPipeline):
     """
 
     model_cpu_offload_seq = "text_encoder->branch->transformer->vae"
+    cast_cache: CastCache
+    """Keys and values of references, shared by all pictures; ``clear()`` it after a change of weights."""
 
     def __init__(
         self,
@@ -118,6 +122,8 @@ class StoryPipeline(DiffusionPipeline):
         )
         self.network = StoryNetwork(transformer, branch, text_encoder, vae).eval()
         self._adapters: list[tuple[str | None, str]] = []
+        self._active: list[str] = []
+        self.cast_cache = CastCache()
 
     def unknown_words(self, prompt: str) -> list[str]:
         """Words that the text encoder does not know."""
@@ -159,6 +165,7 @@ class StoryPipeline(DiffusionPipeline):
         if not self._adapters:
             return
         wanted = [key for name, key in self._adapters if name is None or name in names]
+        self._active = wanted
         if wanted:
             self.transformer.set_adapters(wanted)
             self.transformer.enable_adapters()
@@ -213,12 +220,17 @@ class StoryPipeline(DiffusionPipeline):
         draws = draws or self.config.default_draws
         noise = torch.randn((draws, *given.plate.shape[1:]), generator=generator, device="cpu").to(self.device)
         latents, skip = self._start(picture, noise, steps)
+        cast, active = _fingerprint(given), tuple(self._active)
 
         def predict(latents: torch.Tensor, timestep: torch.Tensor, step: int) -> torch.Tensor:
             time = timestep.reshape(1).to(latents.device).expand(draws)
-            output = self.network(latents, time, given.repeated(draws))
+            memory = None
+            if given.lonely_cast:
+                key = (cast, float(timestep), active, str(latents.device))
+                memory = self.cast_cache.get(key, lambda: self.network.remember_cast(time[:1], given))
+            output = self.network(latents, time, given.repeated(draws), memory)
             if bare is not None:
-                output = guided(output, self.network(latents, time, bare.repeated(draws)), scale)
+                output = guided(output, self.network(latents, time, bare.repeated(draws), memory), scale)
             return output.mean(dim=0, keepdim=True).expand_as(output)
 
         clean = denoise(
@@ -420,6 +432,12 @@ def pose_of(subject: Subject) -> Action:
     if subject.pose is not None and subject.pose in POSES:
         return POSES[subject.pose]
     return next((POSES[word] for word in subject.prompt.split() if word in POSES), Action.STANDS)
+
+
+def _fingerprint(given: StoryConditions) -> str:
+    """Tells casts apart: latents, which of them are known, and the grid."""
+    seen = torch.cat([given.cast[:1], given.cast_known[:1].to(given.cast)], dim=2).float().cpu().numpy()
+    return f"{seen.shape} {hashlib.sha256(seen.tobytes()).hexdigest()}"
 
 
 def _generator(seed: int) -> torch.Generator:

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from magicgen.attention.apply import attention_layers
-from magicgen.attention.processor import PlannedProcessor
+from magicgen.attention.processor import AttendFn, PlannedProcessor
 from magicgen.errors import PlanError
 
 RegionBox = tuple[float, float, float, float]
@@ -94,6 +94,16 @@ class RegionPlan:
         found += [(each, each) for each in (own if count else [cast]) if len(each)]
         return tuple(found)
 
+    @property
+    def picture_classes(self) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
+        """The classes of text and picture tokens."""
+        return tuple(each for each in self.classes if int(each[0][0]) < self.text + self.picture)
+
+    @property
+    def cast_classes(self) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
+        """The classes of cast tokens; their keys are cast tokens too."""
+        return tuple(each for each in self.classes if int(each[0][0]) >= self.text + self.picture)
+
     def mask(self) -> torch.Tensor:
         """(total, total) bool, True where a query (row) sees a key: for mixed batches and as the tests' oracle."""
         allowed = torch.zeros(self.total, self.total, dtype=torch.bool)
@@ -152,6 +162,13 @@ def regional_attention(
         attend = partial(attend_regions, first, base_ratio)
     else:
         attend = partial(attend_mixed, first, torch.stack([plan.mask() for plan in plans])[:, None])
+    with planned_attention(models, attend):
+        yield
+
+
+@contextmanager
+def planned_attention(models: Sequence[nn.Module], attend: AttendFn) -> Iterator[None]:
+    """Run the attention of ``models`` by one function inside the block; their layers are counted on."""
     layers = [attention for model in models for attention in attention_layers(model)]
     former = [attention.processor for attention in layers]
     try:

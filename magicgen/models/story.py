@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from magicgen.attention.cast_memory import CastMemory, recalling, remembering
 from magicgen.attention.regions import RegionPlan, regional_attention
+from magicgen.errors import PlanError
 from magicgen.models.autoencoder import BlockTransformAutoencoder
 from magicgen.models.conditioning import encode_video
 from magicgen.models.control_branch import ControlBranch
@@ -45,6 +47,11 @@ class StoryConditions:
     plans: tuple[RegionPlan, ...] | None
     base_ratio: float = 0.0
 
+    @property
+    def lonely_cast(self) -> bool:
+        """Whether the cast sees itself alone, so that it can be computed apart from the picture."""
+        return self.plans is not None and len(self.plans) == 1 and self.base_ratio == 0
+
     def repeated(self, count: int) -> "StoryConditions":
         """The conditions of one picture (B = 1) for ``count`` pictures."""
         tensors = {
@@ -68,8 +75,19 @@ class StoryNetwork(nn.Module):
         self.transformer, self.branch, self.text_encoder = transformer, branch, text_encoder
         self.vae = vae.requires_grad_(False)
 
-    def forward(self, noisy: torch.Tensor, timestep: torch.Tensor, given: StoryConditions) -> torch.Tensor:
-        """The clean picture (B, 1, C, h, w) from a noisy one; ``timestep``: (B,) in 0..999."""
+    def forward(
+        self,
+        noisy: torch.Tensor,
+        timestep: torch.Tensor,
+        given: StoryConditions,
+        memory: CastMemory | None = None,
+    ) -> torch.Tensor:
+        """The clean picture (B, 1, C, h, w) from a noisy one; ``timestep``: (B,) in 0..999.
+
+        ``memory``: of :meth:`remember_cast` at this timestep; the cast is then not computed again.
+        """
+        if memory is not None:
+            return self._with_memory(noisy, timestep, given, memory)
         quiet = torch.zeros_like(noisy)
         batch, _, _, height, width = noisy.shape
         told = given.plate_known.to(noisy).view(batch, 1, 1, 1, 1).expand(batch, 1, 1, height, width)
@@ -94,6 +112,58 @@ class StoryNetwork(nn.Module):
                 return_dict=False,
             )[0]
         return output[:, :1]
+
+    def remember_cast(self, timestep: torch.Tensor, given: StoryConditions) -> CastMemory:
+        """What the cast of ``given`` (B = 1) contributes at a ``timestep`` (1,), see :mod:`..attention.cast_memory`.
+
+        Raises:
+            PlanError: the conditions mix the cast with the picture.
+        """
+        if not given.lonely_cast:
+            raise PlanError("the cast can be remembered only where it sees itself alone: one plan, no base_ratio")
+        assert given.plans is not None
+        quiet, known = torch.zeros_like(given.cast), given.cast_known.to(given.cast)
+        state = torch.cat([torch.zeros_like(known), known], dim=2)
+        with remembering((self.transformer, self.branch), given.plans[0]) as memory:
+            self._drawn(quiet, torch.cat([quiet, given.cast, state], dim=2), quiet, timestep, given.text[:, :0], 1)
+        return memory
+
+    def _with_memory(
+        self, noisy: torch.Tensor, timestep: torch.Tensor, given: StoryConditions, memory: CastMemory
+    ) -> torch.Tensor:
+        assert given.plans is not None
+        told = given.plate_known.to(noisy).view(-1, 1, 1, 1, 1).expand(-1, 1, 1, *noisy.shape[3:])
+        state = torch.cat([told, torch.zeros_like(told)], dim=2)
+        with recalling((self.transformer, self.branch), given.plans[0], memory):
+            return self._drawn(noisy, torch.cat([noisy, given.plate, state], dim=2), given.map, timestep, given.text, 0)
+
+    def _drawn(
+        self,
+        noisy: torch.Tensor,
+        frame: torch.Tensor,
+        condition: torch.Tensor,
+        timestep: torch.Tensor,
+        text: torch.Tensor,
+        place: int,
+    ) -> torch.Tensor:
+        """One frame (B, 1, ...) through branch and backbone; ``place``: 0 where it is the picture, 1 the cast."""
+        height, width = noisy.shape[3:]
+        rotary = rotary_embedding(self.transformer.config, 2, height, width, noisy.device)
+        if rotary is not None:
+            half = len(rotary[0]) // 2
+            part = slice(place * half, (place + 1) * half)
+            rotary = (rotary[0][part], rotary[1][part])
+        control = self.branch(noisy, condition, text, timestep, image_rotary_emb=rotary)
+        output: torch.Tensor = self.transformer(
+            frame,
+            text,
+            timestep,
+            image_rotary_emb=rotary,
+            control_states=control,
+            control_layers=self.branch.config.control_layers,
+            return_dict=False,
+        )[0]
+        return output
 
     def embed(self, background: list[str], prompts: list[tuple[str, ...]], words: int, local: int) -> torch.Tensor:
         """Text embeddings (B, words + n * local, D) of global and local prompts."""

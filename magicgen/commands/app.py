@@ -13,6 +13,7 @@ Port = Annotated[int | None, typer.Option(help="Port; by default the first free 
 Models = Annotated[list[str] | None, typer.Option("--model", help="Preset, folder or Hub id on offer; repeatable.")]
 Plans = Annotated[list[Path] | None, typer.Option("--plan", help="An attention plan on offer; repeatable.")]
 Adapter = Annotated[str, typer.Option(help="Reflection adapter: reflection_tiny or a folder.")]
+StoryModel = Annotated[str, typer.Option(help="Model that draws stories: tiny or a folder.")]
 Segmenter = Annotated[str, typer.Option(help="Finds what clicks and boxes mean: grabcut, sam:CHECKPOINT, none.")]
 Auth = Annotated[str | None, typer.Option(help="NAME:PASSWORD that visitors must give.", envvar="MAGICGEN_AUTH")]
 Mcp = Annotated[bool, typer.Option("--mcp", help="Serve the endpoints as MCP tools too.")]
@@ -23,6 +24,7 @@ def app(
     port: Port = None,
     model: Models = None,
     plan: Plans = None,
+    story_model: StoryModel = "tiny",
     adapter: Adapter = "reflection_tiny",
     segmenter: Segmenter = "grabcut",
     auth: Auth = None,
@@ -40,6 +42,7 @@ def app(
             port=port,
             models=tuple(model or ("tiny",)),
             plans=tuple(plan or ()),
+            story_model=story_model,
             adapter=adapter,
             segmenter=segmenter,
             auth=(name, password) if auth is not None else None,

@@ -123,7 +123,7 @@ class Studio:
                 seed = seed_for(self.making.seed, "sheet", character.name)
                 sheet = self.painter.sheet(character, pictures, seed=seed, steps=self.making.steps)
                 self._write(path, sheet, source)
-            stage.advance()
+            stage.advance(preview=read_image(path))
 
     def plates(self, panels: Sequence[int]) -> None:
         """An empty place for every background of some panels."""
@@ -140,7 +140,7 @@ class Studio:
                 seed = seed_for(making.seed, "plate", background)
                 size = {"height": making.height, "width": making.width}
                 self._write(path, self.painter.plate(background, **size, seed=seed, steps=making.steps), source)
-            stage.advance()
+            stage.advance(preview=read_image(path))
 
     def conditions(self, panels: Sequence[int]) -> None:
         """Every subject alone, cut out, drawn with lines and composed."""
@@ -155,7 +155,8 @@ class Studio:
                 cutout = self._cutout(number, index, subject)
                 if cutout is not None:
                     cutouts[index] = cutout
-                stage.advance()
+                alone = self.book.alone(number, index)
+                stage.advance(preview=read_image(alone) if alone.is_file() else None)
             self._compose(number, panel, cutouts)
 
     def panels(self, panels: Sequence[int]) -> list[Path]:

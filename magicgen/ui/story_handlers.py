@@ -168,7 +168,12 @@ class StoryHandlers:
 
     def stop(self, request: gr.Request) -> str:
         """The Stop button -> progress."""
-        return note("Stopping ..." if self._visitor(request).stop_telling() else "Nothing is running.")
+        visitor = self._visitor(request)
+        if not visitor.stop_telling():
+            return note("Nothing is running.")
+        if visitor.story is not None and visitor.story.waiting is not None:  # it waits in the queue
+            visitor.story.waiting = visitor.telling = None
+        return note("Stopping ...")
 
     def open(self, event: gr.SelectData, request: gr.Request) -> list[Any]:
         """A click in the history -> text, settings, progress, the view."""

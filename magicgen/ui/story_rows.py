@@ -11,7 +11,7 @@ from magicgen.control.story import FACINGS, LEAST_SIDE, SHOTS, Panel, StoryPage,
 from magicgen.errors import StoryError
 
 Rows = list[list[Any]]
-PANEL_HEADERS = ["Panel", "Caption", "Place", "Shot", "Seed"]
+PANEL_HEADERS = ["#", "Caption", "Place", "Shot", "Seed"]
 SUBJECT_HEADERS = ["#", "Character", "What is seen", "Pose", "Faces", "x0", "y0", "x1", "y1"]
 BALLOON_HEADERS = ["Speaker", "Text", "Kind"]
 CAST_HEADERS = ["Name", "Looks"]

@@ -91,7 +91,12 @@ class StoryTab:
         with gr.Row(visible=False) as book:
             with gr.Column(scale=3, min_width=320):
                 parts["pages"] = gr.Gallery(
-                    label="Pages", columns=3, height=460, object_fit="contain", interactive=False, elem_id="story-pages"
+                    label="Pages",
+                    preview=True,
+                    height=520,
+                    object_fit="contain",
+                    interactive=False,
+                    elem_id="story-pages",
                 )
             with gr.Column(scale=2, min_width=320):
                 parts["facts"] = gr.HTML(elem_id="story-facts")
@@ -234,6 +239,7 @@ class StoryTab:
             allow_preview=False,
             visible=visible,
             elem_id=elem_id,
+            elem_classes=["mg-strip"],
         )
 
 

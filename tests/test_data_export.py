@@ -113,6 +113,12 @@ class TestTraining:
         source = self.source(dataset, sizes=((48, 32), (32, 48)))
         assert {source.clip(index).video.shape[1:3] for index in range(6)} == {(32, 48)}  # all clips lie down
 
+    def test_a_batch_has_one_of_the_lengths(self, dataset: Path) -> None:
+        source = self.source(dataset, lengths=(5, 13, 401))
+        lengths = [source.clip(index).tracks.frames for index in range(24)]
+        assert lengths[::2] == lengths[1::2]
+        assert set(lengths) == {5, 9, 13}
+
     def test_strides_differ(self, dataset: Path) -> None:
         source = self.source(dataset, largest_stride=3)
         speeds = set()

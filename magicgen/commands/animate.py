@@ -24,6 +24,7 @@ Level = Annotated[str | None, typer.Option(help="mask, box or sparse_box; by def
 Prompt = Annotated[str, typer.Option(help="What the video shows.")]
 Negative = Annotated[str | None, typer.Option(help="What it should not show (with --guidance above 1).")]
 ModelName = Annotated[str, typer.Option(help="tiny, magicmotion-5b, a folder, or a downloaded Hub id.")]
+Lora = Annotated[Path | None, typer.Option(help="An adapter: a LoRA file of diffusers' format, or its folder.")]
 Frames = Annotated[int | None, typer.Option(help="Frames (4n + 1); the trajectory is resampled in time.")]
 Height = Annotated[int | None, typer.Option(help="Pixels; by default as the model likes, in the photo's aspect.")]
 Width = Annotated[int | None, typer.Option(help="Pixels.")]
@@ -54,6 +55,7 @@ def animate(
     prompt: Prompt = "",
     negative_prompt: Negative = None,
     model: ModelName = "tiny",
+    lora: Lora = None,
     frames: Frames = None,
     height: Height = None,
     width: Width = None,
@@ -90,6 +92,7 @@ def animate(
             raise ConfigError("Give a photo and --trajectory FILE (or --from-sidecar FILE).")
         given: dict[str, Any] = {
             "model": model,
+            "lora": None if lora is None else str(lora),
             "prompt": prompt,
             "negative_prompt": negative_prompt,
             "level": level,

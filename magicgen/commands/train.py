@@ -11,6 +11,9 @@ from magicgen.commands.output import as_json, note, results
 Config = Annotated[Path, typer.Argument(help="A YAML file such as those in configs/.", show_default=False)]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a key: --set data.frames=17.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in 'out'.")]
+Precompute = Annotated[
+    bool, typer.Option("--precompute", help="Encode the examples of 'data.cache' and stop; goes on where it was.")
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Check and print the configuration, and what memory and time it takes.")
 ]
@@ -22,6 +25,7 @@ def train(
     config: Config,
     overrides: Overrides = None,
     resume: Resume = False,
+    precompute: Precompute = False,
     dry_run: DryRun = False,
     devices: Devices = 1,
     json: Json = False,
@@ -37,6 +41,16 @@ def train(
         return
     from magicgen.progress import TerminalProgress
 
+    if precompute:
+        from magicgen.errors import ConfigError
+        from magicgen.training.options import TrainingOptions
+        from magicgen.training.run import precompute as encode
+
+        if not isinstance(options, TrainingOptions):
+            raise ConfigError("--precompute is for trajectory runs (configurations without 'task').")
+        with TerminalProgress() as report:
+            results([encode(options, report=report)])
+        return
     with TerminalProgress() as report:
         match options:
             case ReflectionTraining():

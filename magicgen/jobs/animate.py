@@ -31,7 +31,7 @@ from magicgen.jobs.inputs import (
     fitting_size,
     read_document,
 )
-from magicgen.jobs.loading import LoadOptions, Offload, load_pipeline
+from magicgen.jobs.loading import LoadOptions, Offload, adapter_file, load_adapter, load_pipeline
 from magicgen.jobs.preview import LatentPreview
 from magicgen.jobs.sidecar import VERSION, inputs_to_json
 from magicgen.media import VIDEO_SUFFIXES, check_output, read_image, write_json, write_video
@@ -57,6 +57,7 @@ class AnimateSettings(StrictModel):
     """
 
     model: str = "tiny"
+    lora: str | None = None
     prompt: str = ""
     negative_prompt: str | None = None
     level: Literal["mask", "box", "sparse_box"] | None = None
@@ -137,6 +138,8 @@ def prepare(
         MagicGenError: of the kind that fits; the message says how to mend it.
     """
     _check_place(out)
+    if settings.lora is not None:
+        adapter_file(settings.lora)
     source = resolve_model(settings.model)
     facts = model_facts(source)
     document = read_document(trajectory)
@@ -154,6 +157,8 @@ def prepare(
 def prepare_again(inputs: ClipInputs, settings: AnimateSettings, out: Path) -> Prepared:
     """The same for inputs that a sidecar holds."""
     _check_place(out)
+    if settings.lora is not None:
+        adapter_file(settings.lora)
     source = resolve_model(settings.model)
     facts = model_facts(source)
     _check_shape(facts, ClipShape(inputs.tracks.frames, *inputs.tracks.size), settings)
@@ -181,6 +186,8 @@ def load(prepared: Prepared) -> Any:
     """The pipeline for a run; also serves other runs with the same :func:`load_key`."""
     settings, shape = prepared.settings, prepared.shape
     pipeline = load_pipeline(prepared.source, prepared.inputs.level, LoadOptions(settings.device, settings.offload))
+    if settings.lora is not None:
+        load_adapter(pipeline, settings.lora)
     bound = (prepared.facts.frames, prepared.facts.height, prepared.facts.width)
     if settings.interpolate_positions and prepared.facts.bound_to_size and bound != _triple(shape):
         pipeline.interpolate_positions(*_triple(shape))
@@ -192,7 +199,7 @@ def load_key(prepared: Prepared) -> tuple[object, ...]:
     settings = prepared.settings
     resized = _triple(prepared.shape) if settings.interpolate_positions else None
     level = None if isinstance(prepared.source, PipelineFolder) else level_name(prepared.inputs.level)
-    return (prepared.source, level, settings.device, settings.offload, resized)
+    return (prepared.source, settings.lora, level, settings.device, settings.offload, resized)
 
 
 def run(

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, assert_never
 
 from magicgen.control.tracks import Level
@@ -12,6 +13,7 @@ from magicgen.weights.sources import ModelSource, PipelineFolder, ReleasedMagicM
 Offload = Literal["auto", "none", "model", "group", "sequential"]
 # Models above this many parameters run in half precision on a GPU; smaller ones gain nothing by it.
 HALF_FROM = 500_000_000
+ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,38 @@ def load_pipeline(source: ModelSource, level: Level, options: LoadOptions) -> An
         ) from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def adapter_file(lora: str) -> Path:
+    """The LoRA file that a file or folder stands for.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    path = Path(lora)
+    path = path / ADAPTER_FILE if path.is_dir() else path
+    if not path.is_file() or path.suffix != ".safetensors":
+        raise WeightsError(
+            f"--lora {lora}: no adapter there; expected a .safetensors file, or a folder with {ADAPTER_FILE}."
+        )
+    return path
+
+
+def load_adapter(pipeline: Any, lora: str) -> None:
+    """Put a LoRA on a pipeline's backbone.
+
+    Raises:
+        WeightsError: it is damaged or made for another backbone.
+    """
+    from safetensors import SafetensorError
+
+    path = adapter_file(lora)
+    try:
+        pipeline.load_lora_weights(str(path.parent), weight_name=path.name, local_files_only=True)
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
+        raise WeightsError(f"The adapter {path} does not fit this model ({_first_line(error)}).") from error
+    if not pipeline.get_active_adapters():
+        raise WeightsError(f"The adapter {path} holds nothing for this model's transformer.")
 
 
 def choose_device(name: str | None) -> Any:

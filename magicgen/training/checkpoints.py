@@ -15,7 +15,7 @@ NAME = re.compile(r"step_(\d{8})\.pt")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything that a run needs to go on."""
+    """Everything that a run needs to go on; ``frozen_left_out`` where ``networks`` are the trained parts alone."""
 
     step: int
     trained: list[str]
@@ -23,6 +23,7 @@ class Checkpoint:
     vae: dict[str, Any]
     optimizers: list[dict[str, Any]]
     ema: dict[str, Any]
+    frozen_left_out: bool = False
 
 
 def save_checkpoint(out: Path, checkpoint: Checkpoint, keep: int) -> Path:

@@ -3,8 +3,9 @@
 Example ``i`` of a run depends on (seed, i) alone, so a resumed run sees exactly the data that an undisturbed one sees.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -124,14 +125,16 @@ def start_worker(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def batches(dataset: TrajectoryExamples, options: DataOptions, start: int, stop: int) -> DataLoader:
+def batches(
+    dataset: Dataset, options: DataOptions, start: int, stop: int, stacked: Callable[..., Any] = collate
+) -> DataLoader:
     """Batches of the examples start..stop-1, in order."""
     return DataLoader(
         dataset,
         batch_size=options.batch_size,
         sampler=OrderedSampler(start, stop),
         num_workers=options.workers,
-        collate_fn=collate,
+        collate_fn=stacked,
         worker_init_fn=start_worker,
         prefetch_factor=4 if options.workers else None,
         # A fork of a process whose OpenMP threads have run can hang in the child.

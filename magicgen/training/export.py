@@ -8,6 +8,7 @@ import torch
 import yaml
 
 from magicgen.errors import WeightsError
+from magicgen.training.adapters import write_adapter
 from magicgen.training.networks import NetworkSet
 from magicgen.training.options import TrainingOptions
 from magicgen.training.run import build_networks, load_averaged
@@ -22,7 +23,7 @@ def export_run(
     clip: tuple[int, int, int] | None = None,
     fps: float = 8.0,
 ) -> Path:
-    """Write the averaged weights of a run as a pipeline folder.
+    """Write the averaged weights of a run as a pipeline folder; of a run that trained adapters alone, the adapter.
 
     Args:
         run: the ``out`` folder of a training run.
@@ -31,7 +32,8 @@ def export_run(
         clip: its default frames, height and width; by default those of the training.
 
     Returns:
-        ``out``, with ``model_index.json``, a safetensors folder per component, ``segmentation_head/``, ``train.yaml``.
+        ``out``, with ``model_index.json``, a safetensors folder per component, ``segmentation_head/``, ``train.yaml``;
+        or with ``pytorch_lora_weights.safetensors`` (diffusers' format, for ``magicgen animate --lora``).
 
     Raises:
         WeightsError: the run has no settings or ``out`` exists.
@@ -47,6 +49,15 @@ def export_run(
         raise WeightsError(f"{out} exists already; choose another folder or delete it first.")
     options = TrainingOptions.model_validate(json.loads(settings.read_text()))
     networks = _networks(options, run)
+    temporary = out.with_name(out.name + ".partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    if options.model.lora is not None:
+        transformer = networks.trainable.transformer
+        if set(options.train) <= {"lora", "head"}:
+            write_adapter(transformer, temporary)
+            return _finish(temporary, out, options)
+        transformer.fuse_lora()
+        transformer.unload_lora()
     models = networks.trainable.to(torch.float16)
     data = options.data
     frames, height, width = clip or (data.frames, data.height, data.width)
@@ -64,17 +75,20 @@ def export_run(
         default_width=width,
         default_fps=fps,
     )
-    temporary = out.with_name(out.name + ".partial")
-    shutil.rmtree(temporary, ignore_errors=True)
     pipeline.save_pretrained(temporary)
     models.head.save_pretrained(temporary / "segmentation_head")
+    return _finish(temporary, out, options)
+
+
+def _finish(temporary: Path, out: Path, options: TrainingOptions) -> Path:
     (temporary / "train.yaml").write_text(yaml.safe_dump(options.model_dump(mode="json"), sort_keys=False))
     temporary.rename(out)
     return out
 
 
 def _networks(options: TrainingOptions, run: Path) -> NetworkSet:
-    bare = options.model_copy(update={"start_from": None})
+    # Checkpoints hold every part, unless the frozen ones were narrowed: those come from where the run got them.
+    bare = options.model_copy(update={"start_from": None}) if options.frozen_storage == "full" else options
     networks = build_networks(bare)
     load_averaged(networks, run)
     return networks

@@ -11,30 +11,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType
 from diffusers.training_utils import EMAModel
 from torch import nn
 
-from magicgen.errors import GenerationFailed
+from magicgen.errors import ConfigError, GenerationFailed, WeightsError
 from magicgen.media import write_json
 from magicgen.models import BlockTransformAutoencoder
-from magicgen.models.conditioning import (
-    DRAFT_CHANNELS,
-    draft_state_channels,
-    encode_video,
-    image_condition,
-    pool_weights,
-    to_signed,
-)
-from magicgen.models.positions import rotary_embedding
+from magicgen.training.adapters import store_frozen
+from magicgen.training.cache import CachedExamples, open_cache, stack
 from magicgen.training.checkpoints import Checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
-from magicgen.training.examples import Batch, TrajectoryExamples, batches
+from magicgen.training.encoding import BatchEncoder, Latents
+from magicgen.training.examples import Batch, TrajectoryExamples, batches, collate
 from magicgen.training.loss_log import LossLog
 from magicgen.training.losses import add_noise, diffusion_loss, draw_timesteps, recovered_clean, segmentation_loss
-from magicgen.training.networks import NetworkSet
+from magicgen.training.networks import NetworkSet, TrainableNetworks
 from magicgen.training.optimizers import learning_rate_factor, make_optimizers
-from magicgen.training.options import SyntheticData, TrainingOptions
-from magicgen.training.sources import clip_source
+from magicgen.training.options import TrainingOptions
+from magicgen.training.sources import training_examples
+
+DIVIDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
+"""Ways to run in which no process holds all weights; checkpoints and averages are made of whole ones."""
 
 
 @dataclass(frozen=True)
@@ -48,26 +45,24 @@ class StepResult:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Latents:
-    """A batch as latents, (B, F, C, h, w) each."""
-
-    clean: torch.Tensor
-    image: torch.Tensor
-    map: torch.Tensor
-    mask_map: torch.Tensor
-    region: torch.Tensor
-    text: torch.Tensor
-
-
 class Trainer:
     """One run: networks, optimisers, data and checkpoints under ``options.out``."""
 
     def __init__(self, options: TrainingOptions, networks: NetworkSet) -> None:
         self.options = options
         self.accelerator = Accelerator(
-            mixed_precision=options.precision, log_with="tensorboard", project_dir=options.out
+            mixed_precision=options.precision,
+            log_with="tensorboard",
+            project_dir=options.out,
+            # Without the segmentation loss the head takes no part in a step.
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
+        if self.accelerator.distributed_type in DIVIDED:
+            raise ConfigError(
+                f"accelerate is set to {self.accelerator.distributed_type.value}, which divides the weights between "
+                "devices; this loop keeps them whole on each. Use MULTI_GPU, as in configs/accelerate/multi_gpu.yaml, "
+                "and for large models 'frozen_storage' and 'model.lora'."
+            )
         self.vae = networks.vae.to(self.accelerator.device)
         # Small models carry their autoencoder's tables; a released autoencoder is found again by its name.
         self.fixed_vae = isinstance(networks.vae, BlockTransformAutoencoder)
@@ -75,21 +70,22 @@ class Trainer:
         self.tokenizer = networks.tokenizer
         models = networks.trainable
         models.choose_trainable(options.train)
+        # Autocast keeps its own narrow copies for the backward pass; stored weights are narrowed again right away.
+        store_frozen(models, options.frozen_storage, torch.float32)
         if options.gradient_checkpointing:
             models.transformer.enable_gradient_checkpointing()
             models.branch.enable_gradient_checkpointing()
         optimizers = make_optimizers(models.named_parameters(), options.optimizer)
         prepared = self.accelerator.prepare(models, *optimizers)
         self.models, self.optimizers = prepared[0], list(prepared[1:])
-        self.forward: Callable[..., Any] = torch.compile(self._predict) if options.compile else self._predict
+        self.forward: Callable[..., Any] = torch.compile(self.models) if options.compile else self.models
         self.parameters = [p for p in self.plain.parameters() if p.requires_grad]
         self.ema = EMAModel(self.parameters, decay=options.optimizer.ema_decay, use_ema_warmup=True, power=0.75)
         self.ema.to(self.accelerator.device)
         self.step = 0
-        source = options.data.source
-        per_scene = source.levels_per_scene if isinstance(source, SyntheticData) else 1
-        self.dataset = TrajectoryExamples(
-            clip_source(options.data, options.seed), options.data, options.seed, per_scene
+        self.encoder = BatchEncoder(options, self.plain, self.vae, self.tokenizer, self.accelerator.device)
+        self.dataset: TrajectoryExamples | CachedExamples = (
+            training_examples(options) if options.data.cache is None else open_cache(options, networks)
         )
 
     @property
@@ -103,7 +99,7 @@ class Trainer:
         if path is None:
             return False
         checkpoint = load_checkpoint(path, self.accelerator.device)
-        self.plain.load_state_dict(checkpoint.networks)
+        load_networks(self.plain, checkpoint)
         if checkpoint.vae:
             self.vae.load_state_dict(checkpoint.vae)
         for optimizer, state in zip(self.optimizers, checkpoint.optimizers, strict=True):
@@ -123,7 +119,8 @@ class Trainer:
         options = self.options
         self.accelerator.init_trackers("tensorboard")
         size = options.data.batch_size * self.accelerator.num_processes
-        loader = batches(self.dataset, options.data, self.step * size, options.steps * size)
+        stacked = collate if options.data.cache is None else stack
+        loader = batches(self.dataset, options.data, self.step * size, options.steps * size, stacked)
         loader = self.accelerator.prepare(loader) if self.accelerator.num_processes > 1 else loader
         log = LossLog(options.out, self.step) if self.accelerator.is_main_process else None
         started = time.perf_counter()
@@ -150,7 +147,7 @@ class Trainer:
                 self.accelerator.log(validate(self), step=self.step)
         self.accelerator.end_training()
 
-    def train_step(self, batch: Batch, started: float) -> StepResult:
+    def train_step(self, batch: Batch | Latents, started: float) -> StepResult:
         """One optimiser step."""
         options = self.options
         self.models.train()
@@ -163,10 +160,14 @@ class Trainer:
                 group["lr"] = rate * factor
         diffusion, segmentation = self.losses(latents)
         loss = diffusion + options.loss.segmentation * segmentation
-        value = float(loss.detach())
+        told = torch.stack([loss.detach(), diffusion.detach(), segmentation.detach()])
+        # The mean over processes: all of them stop together where one of them meets a bad batch.
+        value, diffusion_mean, segmentation_mean = self.accelerator.reduce(told, "mean").tolist()
         if not math.isfinite(value):
+            size = options.data.batch_size * self.accelerator.num_processes
+            first = self.step * size
             raise GenerationFailed(
-                f"The loss of step {self.step} is {value} (examples {self.step * options.data.batch_size} and on). "
+                f"The loss of step {self.step} is {value} (batch of examples {first} to {first + size - 1}). "
                 "The last good checkpoint is kept. Lower the learning rate, or train with precision 'no'."
             )
         self.accelerator.backward(loss)
@@ -178,57 +179,39 @@ class Trainer:
         self.step += 1
         return StepResult(
             self.step,
-            float(diffusion.detach()),
-            float(segmentation.detach()),
+            diffusion_mean,
+            segmentation_mean,
             options.optimizer.learning_rate * factor,
             time.perf_counter() - started,
         )
 
-    @torch.no_grad()
-    def encode(self, batch: Batch) -> Latents:
-        """Pixels to latents; conditions that were drawn to be left out are left out here."""
-        device = self.accelerator.device
-        generator = torch.Generator().manual_seed(self.options.seed * 1_000_003 + self.step)
+    def encode(self, batch: Batch | Latents) -> Latents:
+        """Pixels to latents; recorded examples are latents already."""
+        if isinstance(batch, Latents):
+            return batch.to(self.accelerator.device)
+        return self.encoder(batch, self._generator(1_000_003))
 
-        def latent(video: torch.Tensor) -> torch.Tensor:
-            return encode_video(self.vae, to_signed(video.to(device)), generator)
-
-        clean, draft = latent(batch.video), latent(batch.draft)
-        state = draft_state_channels(batch.state.to(device))
-        config = self.plain.transformer.config
-        extra = config.in_channels - 2 * config.out_channels
-        keep = batch.keep_draft.to(device)[:, None, None, None, None]
-        if extra == DRAFT_CHANNELS:
-            still = latent(batch.video[:, :1].expand_as(batch.video))
-            held = image_condition(clean[:, :1], clean.shape[1], extra, still, None)
-            image = torch.where(keep, image_condition(clean[:, :1], clean.shape[1], extra, draft, state), held)
-        else:
-            image = image_condition(clean[:, :1], clean.shape[1], extra, None, None)
-        condition = latent(batch.map)
-        blank = latent(torch.zeros_like(batch.map[:1]))
-        condition = torch.where(batch.keep_map.to(device)[:, None, None, None, None], condition, blank)
-        region = 1 + (self.options.loss.moved_region - 1) * pool_weights(batch.region.to(device).float())
-        return Latents(clean, image, condition, latent(batch.mask_map), region, self.text(batch.captions))
-
-    def text(self, captions: tuple[str, ...]) -> torch.Tensor:
-        """What the text encoder reads: word numbers (B, L) int64, or ids of the tokenizer."""
-        if self.tokenizer is None:
-            return self.plain.text_encoder.tokens(captions).to(self.accelerator.device)
-        length = self.plain.transformer.config.max_text_seq_length
-        ids = self.tokenizer(
-            list(captions), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-        ).input_ids
-        return ids.to(self.accelerator.device)
+    def _generator(self, factor: int) -> torch.Generator:
+        """The random numbers of this step; every process draws its own."""
+        own = self.accelerator.process_index * 1_000_000_007
+        return torch.Generator().manual_seed(self.options.seed * factor + self.step + own)
 
     def losses(self, latents: Latents) -> tuple[torch.Tensor, torch.Tensor]:
         """Diffusion and segmentation loss of a batch, both ()."""
-        generator = torch.Generator().manual_seed(self.options.seed * 2_000_003 + self.step)
+        generator = self._generator(2_000_003)
         clean = latents.clean
         timesteps = draw_timesteps(generator, clean.shape[0], self.options.loss.pure_noise).to(clean.device)
         noise = torch.randn(clean.shape, generator=generator).to(clean)
         noisy = add_noise(self.scheduler, clean, noise, timesteps)
         with self.accelerator.autocast():
-            output, mask_latent = self.forward(noisy.latents, noisy.timesteps, latents)
+            output, mask_latent = self.forward(
+                noisy.latents,
+                noisy.timesteps,
+                latents.image,
+                latents.map,
+                latents.text,
+                self.options.loss.segmentation > 0,
+            )
         predicted = recovered_clean(self.scheduler, output.float(), noisy)
         config = self.plain.transformer.config
         draft = latents.image[:, :, : config.out_channels] if config.predicts_residual else None
@@ -236,28 +219,6 @@ class Trainer:
         if mask_latent is None:
             return diffusion, diffusion.new_zeros(())
         return diffusion, segmentation_loss(mask_latent, latents.mask_map)
-
-    def _predict(
-        self, noisy: torch.Tensor, timesteps: torch.Tensor, latents: Latents
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        models = self.plain
-        text = models.text_encoder(latents.text)
-        text = text if isinstance(text, torch.Tensor) else text[0]
-        frames, height, width = noisy.shape[1], noisy.shape[3], noisy.shape[4]
-        rotary = rotary_embedding(models.transformer.config, frames, height, width, noisy.device)
-        states = models.branch(noisy, latents.map, text, timesteps, image_rotary_emb=rotary)
-        wants_features = self.options.loss.segmentation > 0
-        result = models.transformer(
-            torch.cat([noisy, latents.image], dim=2),
-            text,
-            timesteps,
-            image_rotary_emb=rotary,
-            control_states=states,
-            control_layers=models.branch.config.control_layers,
-            return_features=wants_features,
-        )
-        mask_latent = models.head(result.features, frames, height, width) if wants_features else None
-        return result.sample, mask_latent
 
     def channel_weights(self, clean: torch.Tensor) -> torch.Tensor:
         """(F, C): what a channel's error is worth in pixels; ones for learned autoencoders."""
@@ -276,14 +237,23 @@ class Trainer:
                 Checkpoint(
                     step=self.step,
                     trained=list(self.options.train),
-                    networks=self.plain.state_dict(),
+                    networks=self._state(),
                     vae=self.vae.state_dict() if self.fixed_vae else {},
                     optimizers=[optimizer.state_dict() for optimizer in self.optimizers],
                     ema=self.ema.state_dict(),
+                    frozen_left_out=self.options.frozen_storage != "full",
                 ),
                 self.options.keep_checkpoints,
             )
         self.accelerator.wait_for_everyone()
+
+    def _state(self) -> dict[str, torch.Tensor]:
+        """What a checkpoint holds: everything, or without the frozen parts that were narrowed for storage."""
+        state: dict[str, torch.Tensor] = self.plain.state_dict()
+        if self.options.frozen_storage == "full":
+            return state
+        frozen = {name for name, parameter in self.plain.named_parameters() if not parameter.requires_grad}
+        return {name: tensor for name, tensor in state.items() if name not in frozen}
 
     def averaged(self) -> "AveragedWeights":
         """Context in which the networks carry their averaged weights."""
@@ -304,6 +274,27 @@ class AveragedWeights:
 
     def __exit__(self, *_: object) -> None:
         self.ema.restore(self.parameters)
+
+
+def load_networks(networks: TrainableNetworks, checkpoint: Checkpoint) -> None:
+    """Load a checkpoint's networks; frozen parts that it does not hold stay as they are.
+
+    Raises:
+        WeightsError: it is of another architecture.
+    """
+    trained = set(networks.trained_names(checkpoint.trained))
+    try:
+        missing, unexpected = networks.load_state_dict(checkpoint.networks, strict=False)
+    except RuntimeError as error:
+        raise WeightsError(
+            f"The checkpoint is of another architecture: {str(error).splitlines()[-1].strip()}"
+        ) from None
+    wrong = [*unexpected, *(name for name in missing if name in trained or not checkpoint.frozen_left_out)]
+    if wrong:
+        raise WeightsError(
+            f"The checkpoint of step {checkpoint.step} is of another architecture: {len(wrong)} tensors differ, "
+            f"such as {wrong[0]}. Its 'model' has to be that of this configuration."
+        )
 
 
 def write_settings(options: TrainingOptions) -> None:

@@ -39,14 +39,16 @@ class Entry:
 class MagicDataClips:
     """Windows of a dataset's kept clips.
 
-    Clip ``i`` depends on (seed, i) alone. All clips of a batch (``i // batch_size``) have the same size: the bucket of
-    the batch is drawn by how many clips it holds, a clip belongs to the bucket with the aspect nearest to its own, and
-    is cropped to it. Windows that show no kept object on their first frame are drawn again.
+    Clip ``i`` depends on (seed, i) alone. All clips of a batch (``i // batch_size``) have the same length and size: the
+    bucket of the batch is drawn by how many clips it holds. A clip belongs to every length that it is long enough for,
+    there to the size with the aspect nearest to its own, and is cropped to it. Windows that show no kept object on
+    their first frame are drawn again.
 
     Attributes:
         root: the dataset's folder.
         sizes: (height, width) of the buckets.
         largest_stride: frames are taken 1 to this many apart.
+        lengths: further numbers of frames beside ``frames``.
     """
 
     root: Path
@@ -55,6 +57,7 @@ class MagicDataClips:
     batch_size: int
     seed: int
     largest_stride: int = 3
+    lengths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not any(self._buckets):
@@ -65,12 +68,18 @@ class MagicDataClips:
 
     @cached_property
     def _buckets(self) -> tuple[tuple[Entry, ...], ...]:
-        """The entries of every size."""
-        buckets: list[list[Entry]] = [[] for _ in self.sizes]
+        """The entries of every shape."""
+        buckets: dict[tuple[int, tuple[int, int]], list[Entry]] = {shape: [] for shape in self._shapes}
         for entry in kept_entries(self.root):
-            if entry.frames >= self.frames:
-                buckets[self._nearest(entry.aspect)].append(entry)
-        return tuple(tuple(bucket) for bucket in buckets)
+            for frames in {self.frames, *self.lengths}:
+                if entry.frames >= frames:
+                    buckets[frames, self.sizes[self._nearest(entry.aspect)]].append(entry)
+        return tuple(tuple(bucket) for bucket in buckets.values())
+
+    @property
+    def _shapes(self) -> list[tuple[int, tuple[int, int]]]:
+        """Frames and (height, width) of every bucket."""
+        return [(frames, size) for frames in dict.fromkeys([self.frames, *self.lengths]) for size in self.sizes]
 
     def _nearest(self, aspect: float) -> int:
         distances = [abs(math.log(height / width / aspect)) for height, width in self.sizes]
@@ -84,20 +93,20 @@ class MagicDataClips:
         """
         counts = np.array([len(bucket) for bucket in self._buckets], dtype=np.float64)
         draw = np.random.default_rng([self.seed, 11, index // self.batch_size])
-        size = int(draw.choice(len(counts), p=counts / counts.sum()))
+        shape = int(draw.choice(len(counts), p=counts / counts.sum()))
         rng = np.random.default_rng([self.seed, 13, index])
-        bucket = self._buckets[size]
+        bucket, (frames, size) = self._buckets[shape], self._shapes[shape]
         for _ in range(_TRIES):
-            clip = self._window(bucket[int(rng.integers(len(bucket)))], self.sizes[size], rng)
+            clip = self._window(bucket[int(rng.integers(len(bucket)))], frames, size, rng)
             if clip is not None:
                 return clip
         raise DatasetError(f"{self.root}: {_TRIES} windows in a row show no object on their first frame.")
 
-    def _window(self, entry: Entry, size: tuple[int, int], rng: np.random.Generator) -> Clip | None:
-        longest = (entry.frames - 1) // max(self.frames - 1, 1)
+    def _window(self, entry: Entry, frames: int, size: tuple[int, int], rng: np.random.Generator) -> Clip | None:
+        longest = (entry.frames - 1) // max(frames - 1, 1)
         stride = int(rng.integers(1, min(longest, self.largest_stride) + 1))
-        start = int(rng.integers(0, entry.frames - stride * (self.frames - 1)))
-        return read_window(self.root, entry, range(start, start + stride * (self.frames - 1) + 1, stride), size)
+        start = int(rng.integers(0, entry.frames - stride * (frames - 1)))
+        return read_window(self.root, entry, range(start, start + stride * (frames - 1) + 1, stride), size)
 
 
 def read_window(root: Path, entry: Entry, chosen: Sequence[int], size: tuple[int, int]) -> Clip | None:

@@ -14,7 +14,7 @@ from torch import nn
 from magicgen.errors import ConfigError, WeightsError
 from magicgen.models import ControlBranch, LatentSegmentationHead, VideoTransformer, WordTextEncoder
 from magicgen.models.conditioning import DRAFT_CHANNELS
-from magicgen.training.options import PretrainedModel, TinyModel, TrainingOptions
+from magicgen.training.options import LoraOptions, PretrainedModel, TinyModel, TrainingOptions
 from magicgen.weights.facts import model_facts
 from magicgen.weights.sources import MAGICMOTION, resolve_model
 
@@ -80,6 +80,9 @@ def memory_plan(options: TrainingOptions, devices: int = 1, operations_per_secon
     """
     parts = _parts(options)
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+    lora = options.model.lora
+    if lora is not None:
+        counts["lora"] = _adapter_parameters(parts["transformer"], lora)
     trained = sum(counts.get(name, 0) for name in options.train)
     if trained == 0:
         raise ConfigError(f"train: none of {', '.join(options.train)} has parameters in this model.")
@@ -90,8 +93,9 @@ def memory_plan(options: TrainingOptions, devices: int = 1, operations_per_secon
     batch = options.data.batch_size
     whole, half = 4, 2 if options.precision != "no" else 4
     frozen = sum(counts.values()) - trained
-    weights = whole * trained + half * frozen
-    states = 8 if options.optimizer.kind == "adamw" else 5  # Muon keeps one moment of the hidden matrices
+    weights = whole * trained + {"full": 4, "bf16": 2, "fp8": 1}[options.frozen_storage] * frozen
+    # Muon keeps one moment of the hidden matrices.
+    states = {"adamw": 8, "muon": 5, "adamw_8bit": 2}[options.optimizer.kind]
     activations = _activations(options, config, layers, tokens, width, half) * batch
     gradients, optimizer, average = whole * trained, states * trained, whole * trained
     sharded = [-(-value // devices) for value in (weights, gradients, optimizer, average)]
@@ -163,6 +167,14 @@ def _parts(options: TrainingOptions) -> dict[str, Any]:
         )
     parts = {"transformer": transformer, "branch": branch, "head": head}
     return parts if text is None else {**parts, "text_encoder": text}
+
+
+def _adapter_parameters(transformer: nn.Module, lora: LoraOptions) -> int:
+    return sum(
+        lora.rank * (module.in_features + module.out_features)
+        for name, module in transformer.named_modules()
+        if isinstance(module, nn.Linear) and any(name == end or name.endswith("." + end) for end in lora.targets)
+    )
 
 
 def _empty_branch(config: Any, layers: tuple[int, ...] | None) -> ControlBranch:

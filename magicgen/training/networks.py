@@ -1,5 +1,6 @@
 """The networks of a run, as one module: what is trained, what is frozen, how they are saved as a pipeline folder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import torch
 from diffusers import CogVideoXDDIMScheduler
 from torch import nn
 
+from magicgen.errors import ConfigError
 from magicgen.models import (
     BlockTransformAutoencoder,
     ControlBranch,
@@ -17,6 +19,7 @@ from magicgen.models import (
 )
 from magicgen.models.autoencoder import measure_blocks
 from magicgen.models.conditioning import DRAFT_CHANNELS
+from magicgen.models.positions import rotary_embedding
 from magicgen.training.options import TinyModel, TrainingOptions
 
 
@@ -33,11 +36,50 @@ class TrainableNetworks(nn.Module):
         super().__init__()
         self.transformer, self.branch, self.head, self.text_encoder = transformer, branch, head, text_encoder
 
-    def choose_trainable(self, names: tuple[str, ...]) -> None:
+    def choose_trainable(self, names: Sequence[str]) -> None:
         """Freeze everything that is not named."""
+        chosen = set(self.trained_names(names))
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name in chosen)
         for name, module in self.named_children():
-            module.requires_grad_(name in names)
             module.train(name in names)
+
+    def trained_names(self, names: Sequence[str]) -> list[str]:
+        """The parameters of the named parts, in order; ``lora`` are the backbone's adapters."""
+        return [
+            name for name, _ in self.named_parameters() if ("lora" if ".lora_" in name else name.split(".")[0]) in names
+        ]
+
+    def forward(
+        self,
+        noisy: torch.Tensor,
+        timesteps: torch.Tensor,
+        image: torch.Tensor,
+        condition: torch.Tensor,
+        words: torch.Tensor,
+        wants_mask: bool,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The transformer's output and, if wanted, the head's mask latent; one call, so that wrappers see every part.
+
+        Args:
+            noisy, image, condition: latents (B, F, C, h, w); the map is the branch's condition.
+            timesteps: (B,). words: what the text encoder reads, (B, L) int64, or its output, (B, L, D).
+        """
+        text = words if words.is_floating_point() else self.text_encoder(words)
+        text = text if isinstance(text, torch.Tensor) else text[0]
+        frames, height, width = noisy.shape[1], noisy.shape[3], noisy.shape[4]
+        rotary = rotary_embedding(self.transformer.config, frames, height, width, noisy.device)
+        states = self.branch(noisy, condition, text, timesteps, image_rotary_emb=rotary)
+        result = self.transformer(
+            torch.cat([noisy, image], dim=2),
+            text,
+            timesteps,
+            image_rotary_emb=rotary,
+            control_states=states,
+            control_layers=self.branch.config.control_layers,
+            return_features=wants_mask,
+        )
+        return result.sample, self.head(result.features, frames, height, width) if wants_mask else None
 
 
 @dataclass(frozen=True)
@@ -105,8 +147,14 @@ def pretrained_networks(options: TrainingOptions) -> NetworkSet:
     assert not isinstance(model, TinyModel)
     pipeline = TrajectoryVideoPipeline.from_pretrained(model.name)
     transformer = pipeline.transformer
-    branch = pipeline.branch or ControlBranch.from_transformer(transformer, model.control_layers)
     config = transformer.config
+    blind = config.in_channels == 2 * config.out_channels and pipeline.branch is None
+    if blind and "branch" not in options.train:
+        raise ConfigError(
+            f"train: {model.name} has no control branch and sees no drafts, so nothing that is trained would see the "
+            "trajectory. Add 'branch' to train."
+        )
+    branch = pipeline.branch or ControlBranch.from_transformer(transformer, model.control_layers)
     head_folder = Path(model.name) / "segmentation_head"
     head = (
         LatentSegmentationHead.from_pretrained(head_folder)

@@ -4,11 +4,15 @@ Muon (Keller Jordan, 2024; ``torch.optim.Muon``) orthogonalises the momentum of 
 learns about twice as much per step.
 """
 
+import importlib
+import importlib.util
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
 
+from magicgen.errors import ConfigError
 from magicgen.training.options import OptimizerOptions
 
 
@@ -24,6 +28,8 @@ def make_optimizers(
     decayed = [p for _, p in trainable if id(p) not in chosen and p.ndim >= 2]
     plain = [p for _, p in trainable if id(p) not in chosen and p.ndim < 2]
     groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    if options.kind == "adamw_8bit":
+        return [eight_bit_adamw()(groups, lr=options.learning_rate, betas=options.betas, eps=1e-8)]
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(groups, lr=options.learning_rate, betas=options.betas, eps=1e-8, fused=True)
     ]
@@ -38,6 +44,21 @@ def make_optimizers(
             )
         )
     return optimizers
+
+
+def eight_bit_adamw() -> Any:
+    """AdamW with moments in 8 bits, of whichever library is installed.
+
+    Raises:
+        ConfigError: neither is.
+    """
+    for library, module in (("bitsandbytes", "bitsandbytes.optim"), ("torchao", "torchao.optim")):
+        if importlib.util.find_spec(library) is not None:
+            return importlib.import_module(module).AdamW8bit
+    raise ConfigError(
+        "optimizer.kind: adamw_8bit needs the package bitsandbytes or torchao, and neither is installed: "
+        "pip install bitsandbytes. Or choose adamw or muon."
+    )
 
 
 def learning_rate_factor(step: int, steps: int, options: OptimizerOptions) -> float:

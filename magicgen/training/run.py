@@ -1,5 +1,6 @@
 """``magicgen train``: one run from a configuration."""
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -9,11 +10,14 @@ import torch
 
 from magicgen.errors import ConfigError
 from magicgen.progress import ProgressEvent, silent
+from magicgen.training.adapters import add_adapters
+from magicgen.training.cache import precompute as encode_cache
 from magicgen.training.checkpoints import latest_checkpoint, load_checkpoint
 from magicgen.training.clips import Clip
-from magicgen.training.loop import StepResult, Trainer, write_settings
+from magicgen.training.loop import StepResult, Trainer, load_networks, write_settings
 from magicgen.training.networks import NetworkSet, pretrained_networks, tiny_networks
 from magicgen.training.options import TinyModel, TrainingOptions
+from magicgen.training.sources import training_examples
 from magicgen.training.validation import ValidationScore, validate, validation_clips
 
 Log = Callable[[str], None]
@@ -26,9 +30,19 @@ def build_networks(options: TrainingOptions) -> NetworkSet:
         networks = tiny_networks(options.model, data.frames, data.height, data.width, options.seed)
     else:
         networks = pretrained_networks(options)
+    lora, transformer = options.model.lora, networks.trainable.transformer
+    if lora is not None and options.start_from is not None and _has_adapters(options.start_from):
+        add_adapters(transformer, lora)
     if options.start_from is not None:
         load_averaged(networks, options.start_from)
+    if lora is not None and not hasattr(transformer, "peft_config"):
+        add_adapters(transformer, lora)
     return networks
+
+
+def _has_adapters(run: Path) -> bool:
+    path = run / "settings.json"
+    return path.is_file() and json.loads(path.read_text())["model"].get("lora") is not None
 
 
 def load_averaged(networks: NetworkSet, run: Path) -> None:
@@ -37,10 +51,10 @@ def load_averaged(networks: NetworkSet, run: Path) -> None:
     if path is None:
         raise ConfigError(f"start_from: {run} holds no checkpoint; give the 'out' folder of an earlier run.")
     checkpoint = load_checkpoint(path, torch.device("cpu"))
-    networks.trainable.load_state_dict(checkpoint.networks)
+    load_networks(networks.trainable, checkpoint)
     if checkpoint.vae:
         networks.vae.load_state_dict(checkpoint.vae)
-    names = [name for name, _ in networks.trainable.named_parameters() if name.split(".")[0] in checkpoint.trained]
+    names = networks.trainable.trained_names(checkpoint.trained)
     state = dict(zip(names, checkpoint.ema["shadow_params"], strict=True))
     networks.trainable.load_state_dict(state, strict=False)
 
@@ -62,8 +76,11 @@ def train(
     """
     if latest_checkpoint(options.out) is not None and not resume:
         raise ConfigError(f"{options.out} already holds a run. Continue it with --resume, or choose another 'out'.")
-    write_settings(options)
     trainer = Trainer(options, build_networks(options))
+    if trainer.accelerator.is_main_process:
+        write_settings(options)
+    else:
+        report, log = silent, _say_nothing
     if resume and trainer.resume():
         log(f"resumed at step {trainer.step}")
     clips: list[Clip] = []
@@ -86,6 +103,31 @@ def train(
 
     trainer.run(each_step, each_validation)
     return options.out
+
+
+def precompute(options: TrainingOptions, *, report: Callable[[ProgressEvent], None] = silent) -> Path:
+    """Encode the examples of ``data.cache``, going on where an earlier call was stopped; returns their folder.
+
+    Raises:
+        ConfigError: no ``data.cache``, or its folder holds examples of another configuration.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    networks = build_networks(options)
+    networks.trainable.requires_grad_(False)
+    networks.vae.to(device)
+    if networks.trainable.text_encoder is not None:
+        networks.trainable.text_encoder.to(device)
+    started = time.perf_counter()
+
+    def progress(done: int, total: int) -> None:
+        eta = (time.perf_counter() - started) / done * (total - done)
+        report(ProgressEvent("Encoding", done, total, eta))
+
+    return encode_cache(options, networks, training_examples(options), device, progress)
+
+
+def _say_nothing(_line: str) -> None:
+    """Only the main process talks."""
 
 
 def _values(score: ValidationScore) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Videos sampled on the way, scored in the regions that move: the only measure that training is judged by."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,7 +55,9 @@ def validate(trainer: Trainer, clips: list[Clip]) -> list[ValidationScore]:
 
     options = trainer.options
     scores = []
-    with trainer.averaged() as networks, torch.no_grad():
+    # Frozen parts that are stored narrower than the others need their inputs cast.
+    casting = nullcontext() if options.frozen_storage == "full" else trainer.accelerator.autocast()
+    with trainer.averaged() as networks, torch.no_grad(), casting:
         pipeline = TrajectoryVideoPipeline(
             transformer=networks.transformer,
             branch=networks.branch,

@@ -34,11 +34,9 @@ PLAN = (*WHOLE_PARTS, *PANEL_PARTS)
 def on(tmp_path: Path) -> Iterator[StoryHandlers]:
     tale = tmp_path / "tale.txt"
     tale.write_text(TALE, encoding="utf-8")
-    settings = StorySettings()
-    prepared = prepare_story(tale, tmp_path / "book", settings.model_copy(update={"stop_after": "boxes"}))
+    prepared = prepare_story(tale, tmp_path / "book", StorySettings())
     shelf = Shelf()
-    key = (*story_key(prepared)[:-1], True)
-    shelf.get("story", key, DrawnPainter)
+    shelf.get("story", story_key(prepared), DrawnPainter)
     visitors = Visitors(tmp_path / "visitors")
     yield StoryHandlers(StoryDesk(shelf), visitors, [tale])
     visitors.close()

@@ -20,6 +20,7 @@ from magicgen.ui.story_api import StoryApi  # noqa: E402
 from magicgen.ui.story_desk import StoryDesk  # noqa: E402
 from magicgen.ui.story_draft import StoryDraft  # noqa: E402
 from magicgen.ui.story_handlers import BookProgress, StoryHandlers  # noqa: E402
+from magicgen.ui.story_rows import subject_rows  # noqa: E402
 from magicgen.ui.story_view import PANEL_PARTS, WHOLE_PARTS  # noqa: E402
 from magicgen.ui.visitors import Visitors  # noqa: E402
 
@@ -110,7 +111,7 @@ def test_boxes_move_by_table_and_on_the_page(on: StoryHandlers) -> None:
     before = panels(on)
     rows = seen["subjects"]
     rows[0][5:] = [0.1, 0.2, 0.4, 0.9]
-    view = dict(zip(PLAN, on.edit_subjects(rows, ONE), strict=True))
+    view = dict(zip(PLAN, on.edit_subjects(rows, 0, ONE), strict=True))
     assert view["canvas"]["value"]["objects"][0]["keyframes"][0]["box"] == [0.1, 0.2, 0.4, 0.9]
     assert view["choice"]["choices"][0][0] == "1 *"
     document = view["canvas"]["value"]
@@ -122,6 +123,21 @@ def test_boxes_move_by_table_and_on_the_page(on: StoryHandlers) -> None:
     assert panels(on)[0] != before[0]
     assert panels(on)[1] == before[1]
     assert "*" not in got["choice"]["choices"][0][0]
+
+
+def test_a_late_change_goes_to_its_own_panel(on: StoryHandlers) -> None:
+    document = planned(on)["canvas"]["value"]
+    before = draft(on).page.panels[1]
+    on.show_panel(1, ONE)
+    document["objects"][0]["keyframes"][0]["box"] = [0.1, 0.2, 0.4, 0.9]
+    view = dict(zip(PLAN, on.edit_boxes(ONE, document), strict=True))
+    assert draft(on).page.panels[0].subjects[0].box == (0.1, 0.2, 0.4, 0.9)
+    assert draft(on).page.panels[1] == before
+    assert view["choice"]["value"] == 1
+    planned(on, tale=TALE.replace("Red Fox", "Another"))
+    changed = draft(on).page
+    on.edit_boxes(ONE, document)
+    assert draft(on).page == changed
 
 
 def test_somebody_comes_and_goes_on_the_page(on: StoryHandlers) -> None:
@@ -147,10 +163,10 @@ def test_a_wrong_cell_is_told_and_not_taken(on: StoryHandlers, monkeypatch: pyte
     assert "choose wide, medium or close" in told[0]
     wrong = [list(row) for row in seen["subjects"]]
     wrong[0][7] = 0.01
-    on.edit_subjects(wrong, ONE)
+    on.edit_subjects(wrong, 0, ONE)
     assert "x1 and y1" in told[1]
     wrong[0][1] = "Nobody"
-    on.edit_subjects(wrong, ONE)
+    on.edit_subjects(wrong, 0, ONE)
     assert len(told) == 3
 
 
@@ -159,7 +175,7 @@ def test_looks_change_in_all_prompts(on: StoryHandlers) -> None:
     on.edit_cast([["Fox", "orange cat with a hat"], ["Owl", "gray owl"]], ONE)
     assert "an orange cat with a hat" in draft(on).page.panels[0].subjects[0].prompt
     on.edit_title("The Cat", ONE)
-    on.edit_balloons([["Fox", "Miau!", "thought"], ["", "", ""]], ONE)
+    on.edit_balloons([["Fox", "Miau!", "thought"], ["", "", ""]], 0, ONE)
     assert draft(on).page.title == "The Cat"
     assert draft(on).panel.balloons[0].text == "Miau!"
 
@@ -174,6 +190,9 @@ def test_a_drawing_takes_the_place_of_a_sketch(on: StoryHandlers, tmp_path: Path
     view = dict(zip(PLAN, on.use_drawing(ONE, 0, {"version": 1, "marks": [stroke]}), strict=True))
     assert [words for _, words in view["sketches"]][1] == "Fox, yours"
     made(on, sketches=True)
+    rows = subject_rows(draft(on).panel)
+    on.edit_subjects([[*rows[0][:5], 0.1, 0.2, 0.4, 0.9]], 0, ONE)
+    assert draft(on).panel.subjects[0].sketch is not None
     with pytest.raises(gradio.Error, match="Nothing is drawn"):
         on.use_drawing(ONE, 0, {"version": 1, "marks": []})
     plain = write_image(tmp_path / "plain.png", np.full((40, 40, 3), 255, np.uint8))
@@ -188,7 +207,7 @@ def test_a_kept_book_restores_everything_for_another_visitor(on: StoryHandlers, 
     photo = write_image(tmp_path / "me.png", read_image(draft(on).book.layout(0)))
     on.use_reference(str(photo), "Fox", ONE)
     rows = [[1, "Fox", "a red fox jumps", "jumps", "left", 0.1, 0.2, 0.4, 0.9]]
-    on.edit_subjects(rows, ONE)
+    on.edit_subjects(rows, 0, ONE)
     kept = made(on)["files"][2]
     text, *rest = on.load_file(kept, OTHER)
     values, view = rest[:10], dict(zip(PLAN, rest[11:], strict=True))

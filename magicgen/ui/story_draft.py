@@ -47,6 +47,17 @@ class StoryDraft:
         return self.page.panels[self.shown]
 
     @property
+    def tag(self) -> str:
+        """Names book and panel for the drawing area, whose changes may come when another panel is shown."""
+        return f"{self.folder.name}/{self.shown}"
+
+    def tagged(self, tag: object) -> int | None:
+        """The panel that :attr:`tag` named, if it is one of this book."""
+        book, _, number = str(tag).rpartition("/")
+        known = book == self.folder.name and number.isascii() and number.isdigit()
+        return int(number) if known and int(number) < len(self.page.panels) else None
+
+    @property
     def tale(self) -> str:
         """The text of the tale; empty for a book that began with a story file."""
         return self.source.read_text(encoding="utf-8") if self.source.suffix == ".txt" else ""

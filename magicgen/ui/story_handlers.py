@@ -24,6 +24,7 @@ from magicgen.ui.story_rows import (
     with_cast_rows,
     with_panel_rows,
     with_subject_rows,
+    with_title,
 )
 from magicgen.ui.story_sketches import add_strokes, drawing_paper
 from magicgen.ui.story_view import StoryView
@@ -92,13 +93,13 @@ class StoryHandlers:
         """The table of panels -> the view."""
         return self._edited(request, "panels", rows, lambda draft: with_panel_rows(draft.page, rows))
 
-    def edit_subjects(self, rows: Rows, request: gr.Request) -> list[Any]:
-        """The table of who is seen -> the view."""
-        return self._edited(request, "subjects", rows, lambda draft: with_subject_rows(draft.page, draft.shown, rows))
+    def edit_subjects(self, rows: Rows, number: int | None, request: gr.Request) -> list[Any]:
+        """The table of who is seen in a panel -> the view."""
+        return self._edited(request, "subjects", rows, lambda d: with_subject_rows(d.page, _panel(d, number), rows))
 
-    def edit_balloons(self, rows: Rows, request: gr.Request) -> list[Any]:
-        """The table of balloons -> the view."""
-        return self._edited(request, "balloons", rows, lambda draft: with_balloon_rows(draft.page, draft.shown, rows))
+    def edit_balloons(self, rows: Rows, number: int | None, request: gr.Request) -> list[Any]:
+        """The table of a panel's balloons -> the view."""
+        return self._edited(request, "balloons", rows, lambda d: with_balloon_rows(d.page, _panel(d, number), rows))
 
     def edit_cast(self, rows: Rows, request: gr.Request) -> list[Any]:
         """The table of characters -> the view."""
@@ -107,13 +108,15 @@ class StoryHandlers:
     def edit_title(self, title: str, request: gr.Request) -> list[Any]:
         """Another title -> the view."""
         words = (title or "").strip()[:200]
-        return self._edited(request, "title", title, lambda draft: draft.page.model_copy(update={"title": words}))
+        return self._edited(request, "title", title, lambda draft: with_title(draft.page, words))
 
     def edit_boxes(self, request: gr.Request, document: dict[str, Any] | None) -> list[Any]:
         """The drawing area -> the view; the area itself stays as it is unless somebody came or went."""
-        if not document:
+        draft = self._visitor(request).story
+        number = draft.tagged(document.get("tag")) if draft is not None and document else None
+        if number is None:
             return self._skipped_view()
-        return self._edited(request, "canvas", document, lambda draft: with_boxes(draft.page, draft.shown, document))
+        return self._edited(request, "canvas", document, lambda draft: with_boxes(draft.page, number, document))
 
     def add_panel(self, request: gr.Request) -> list[Any]:
         """A copy of the shown panel after it -> the view."""
@@ -316,6 +319,12 @@ class StoryHandlers:
 
     def _visitor(self, request: gr.Request) -> Visitor:
         return self.visitors.of(request.session_hash)
+
+
+def _panel(draft: StoryDraft, number: int | None) -> int:
+    """The panel that a table was about when it was changed."""
+    known = number is not None and 0 <= int(number) < len(draft.page.panels)
+    return int(number) if number is not None and known else draft.shown
 
 
 class BookProgress:

@@ -21,6 +21,15 @@ _COUNTED = re.compile(r" \d+$")
 _VOWELS = "aeiou"
 
 
+def with_title(page: StoryPage, title: str) -> StoryPage:
+    """The plan with another title.
+
+    Raises:
+        StoryError: signs that no title can have.
+    """
+    return story_from_values({**page.model_dump(mode="json"), "title": title}, SOURCE)
+
+
 def panel_rows(page: StoryPage) -> Rows:
     """One row for each panel."""
     return [
@@ -35,7 +44,7 @@ def with_panel_rows(page: StoryPage, rows: Sequence[Sequence[Any]]) -> StoryPage
     Raises:
         StoryError: a cell that no plan can hold.
     """
-    values = page.model_dump()
+    values = page.model_dump(mode="json")
     rows = [_padded(row, PANEL_HEADERS) for row in rows]
     if len(rows) != len(page.panels):
         raise StoryError("The table has another number of panels than the plan; use the buttons to add and delete.")
@@ -75,7 +84,7 @@ def with_subject_rows(page: StoryPage, number: int, rows: Sequence[Sequence[Any]
                 "pose": text(pose) or None,
                 "facing": choice(facing, FACINGS, "Faces"),
                 "box": tuple(real(value, name) for value, name in zip(box, SUBJECT_HEADERS[5:], strict=True)),
-                "sketch": known.sketch if known is not None else None,
+                "sketch": str(known.sketch) if known is not None and known.sketch is not None else None,
             }
         )
     return _with_subjects(page, number, subjects)
@@ -92,7 +101,7 @@ def with_balloon_rows(page: StoryPage, number: int, rows: Sequence[Sequence[Any]
     Raises:
         StoryError: a cell that no plan can hold.
     """
-    values = page.model_dump()
+    values = page.model_dump(mode="json")
     kinds = ("speech", "thought")
     values["panels"][number]["balloons"] = tuple(
         {"speaker": text(speaker), "text": text(words), "kind": choice(kind, kinds, "Kind")}
@@ -116,7 +125,7 @@ def with_cast_rows(page: StoryPage, rows: Sequence[Sequence[Any]]) -> StoryPage:
     rows = [_padded(row, CAST_HEADERS) for row in rows]
     if [text(row[0]) for row in rows] != [character.name for character in page.characters]:
         raise StoryError("Names are fixed here, since captions and balloons tell of them too; write another tale.")
-    values = page.model_dump()
+    values = page.model_dump(mode="json")
     for character, (_, described) in zip(values["characters"], rows, strict=True):
         old, new = character["description"], text(described)
         character["description"] = new
@@ -160,7 +169,7 @@ def with_boxes(page: StoryPage, number: int, document: Any) -> StoryPage:
         StoryError: no such document, or nobody whom a new box could show.
     """
     panel = page.panels[number]
-    known = dict(zip(labels(panel), panel.model_dump()["subjects"], strict=True))
+    known = dict(zip(labels(panel), panel.model_dump(mode="json")["subjects"], strict=True))
     try:
         drawn = [(str(item["name"]), _inside(item["keyframes"][0]["box"])) for item in document["objects"]]
     except (KeyError, TypeError, ValueError, IndexError):
@@ -214,7 +223,7 @@ def _padded(row: Sequence[Any], headers: Sequence[str]) -> list[Any]:
 
 
 def _with_subjects(page: StoryPage, number: int, subjects: list[dict[str, Any]]) -> StoryPage:
-    values = page.model_dump()
+    values = page.model_dump(mode="json")
     values["panels"][number]["subjects"] = tuple(subjects)
     return story_from_values(values, SOURCE)
 

@@ -172,10 +172,12 @@ class StoryTab:
 
     def _connect_edits(self) -> None:
         on, parts = self._on, self._parts
-        edits = {"panels": on.edit_panels, "subjects": on.edit_subjects, "cast": on.edit_cast}
-        edits |= {"balloons": on.edit_balloons}
-        for name, handler in edits.items():
+        tables = {"panels": on.edit_panels, "cast": on.edit_cast}
+        for name, handler in tables.items():
             parts[name].input(handler, parts[name], self._view, **QUIET)
+        of_one = {"subjects": on.edit_subjects, "balloons": on.edit_balloons}
+        for name, edit in of_one.items():
+            parts[name].input(edit, [parts[name], parts["choice"]], self._view, **QUIET)
         parts["title"].blur(on.edit_title, parts["title"], self._view, **QUIET)
         parts["canvas"].input(on.edit_boxes, parts["canvas"], self._view, **QUIET, trigger_mode="always_last")
         parts["choice"].input(on.show_panel, parts["choice"], self._of(PANEL_PARTS), **QUIET)

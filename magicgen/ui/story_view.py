@@ -126,7 +126,7 @@ class StoryView:
             picture=self.property(shown, size),
             palette=palette or ["#333333"],
             frames=1,
-            value=boxes_document(draft.panel),
+            value={**boxes_document(draft.panel), "tag": draft.tag},
         )
 
     def _size(self) -> tuple[int, int]:

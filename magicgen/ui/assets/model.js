@@ -83,11 +83,12 @@ function toTrajectory() {
     const mask = object.mask ? { mask: object.mask } : {};
     return { name: object.name, ...mask, keyframes, interpolation: object.interpolation };
   });
-  return { version: 1, frames: state.frames, objects };
+  return { version: 1, frames: state.frames, objects, ...(state.tag === undefined ? {} : { tag: state.tag }) };
 }
 
 function fromTrajectory(document) {
   state.frames = document.frames || state.frames;
+  state.tag = document.tag; // what the page shows; undo never leads into another one
   state.objects = (document.objects || []).map((item) => ({
     id: ++serial, name: item.name, mask: item.mask && item.mask.size ? item.mask : null, masks: item.masks || null,
     keys: (item.keyframes || []).map(({ frame, box, angle }) => ({ frame, box, angle: angle || 0 })),
@@ -148,9 +149,11 @@ function receive(value) {
   const text = JSON.stringify(value);
   if (!value || text === sent) return;
   sent = text;
+  const shown = state.tag;
   fromValue(JSON.parse(text));
   const now = snapshot();
-  if (now !== present) history.past.push(present);
+  if (state.tag !== shown) history.past = [];
+  else if (now !== present) history.past.push(present);
   history.future = [];
   present = now;
   refresh();

@@ -78,9 +78,11 @@ class StoryTab:
     def _run_side(self) -> None:
         self._form = make_story_form(StorySettings(), self._facts)
         with gr.Row():
-            self._sketch = gr.Button("Draw the sketches", elem_id="story-sketch", min_width=140)
-            self._make = gr.Button("Make the pictures", variant="primary", elem_id="story-make", min_width=140)
-            self._stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="story-stop", min_width=80)
+            self._sketch = gr.Button("Draw sketches", size="md", elem_id="story-sketch", min_width=120)
+            self._make = gr.Button("Make pictures", variant="primary", size="md", elem_id="story-make", min_width=120)
+            self._stop = gr.Button(
+                "Stop", variant="stop", interactive=False, size="md", elem_id="story-stop", min_width=80
+            )
         self._progress = gr.HTML(note(HINT), elem_id="story-progress", min_height=70)
         self._live = gr.Image(
             label="The picture so far", visible=False, interactive=False, height=260, elem_id="story-live"

@@ -85,7 +85,7 @@ class StoryTab:
             )
         self._progress = gr.HTML(note(HINT), elem_id="story-progress", min_height=70)
         self._live = gr.Image(
-            label="The picture so far", visible=False, interactive=False, height=260, elem_id="story-live"
+            label="The picture so far", visible=False, interactive=False, height=260, buttons=[], elem_id="story-live"
         )
 
     def _the_book(self) -> None:
@@ -95,6 +95,7 @@ class StoryTab:
                 parts["pages"] = gr.Gallery(
                     label="Pages",
                     preview=True,
+                    buttons=["download", "fullscreen"],
                     height=520,
                     object_fit="contain",
                     interactive=False,
@@ -132,7 +133,11 @@ class StoryTab:
                 self._parts["canvas"] = make_canvas("layout", frames=1, elem_id="story-canvas")
             with gr.Column(scale=2, min_width=320):
                 self._parts["picture"] = gr.Image(
-                    label="The panel", type="filepath", visible=False, interactive=False, elem_id="story-picture"
+                    label="The panel",
+                    visible=False,
+                    interactive=False,
+                    buttons=["download", "fullscreen"],
+                    elem_id="story-picture",
                 )
                 with gr.Row():
                     self._panel_seed = gr.Number(
@@ -241,6 +246,7 @@ class StoryTab:
             object_fit="contain",
             interactive=False,
             allow_preview=False,
+            buttons=[],
             visible=visible,
             elem_id=elem_id,
             elem_classes=["mg-strip"],

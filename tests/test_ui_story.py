@@ -105,6 +105,7 @@ def test_one_panel_is_made_again_and_no_other(on: StoryHandlers) -> None:
     assert len(on.visitors.of("one").books) == 1
 
 
+@pytest.mark.slow
 def test_boxes_move_by_table_and_on_the_page(on: StoryHandlers) -> None:
     seen = planned(on)
     made(on)
@@ -202,6 +203,7 @@ def test_a_drawing_takes_the_place_of_a_sketch(on: StoryHandlers, tmp_path: Path
     assert draft(on).panel.subjects[0].sketch is None
 
 
+@pytest.mark.slow
 def test_a_kept_book_restores_everything_for_another_visitor(on: StoryHandlers, tmp_path: Path) -> None:
     planned(on)
     photo = write_image(tmp_path / "me.png", read_image(draft(on).book.layout(0)))
@@ -249,6 +251,7 @@ def test_files_that_are_no_books_are_refused(
     assert on.visitors.of("one").story is None
 
 
+@pytest.mark.slow
 def test_panels_can_be_added_and_deleted(on: StoryHandlers) -> None:
     planned(on)
     made(on)
@@ -297,6 +300,7 @@ def test_stop_visitors_and_mistakes(on: StoryHandlers) -> None:
     assert on.visitors.of("other").books == []
 
 
+@pytest.mark.slow
 def test_history_opens_a_book_again(on: StoryHandlers) -> None:
     planned(on)
     made(on)
@@ -308,6 +312,7 @@ def test_history_opens_a_book_again(on: StoryHandlers) -> None:
     assert draft(on) is first
 
 
+@pytest.mark.slow
 def test_programs_plan_make_and_make_again(on: StoryHandlers) -> None:
     api = StoryApi(on.desk, on.visitors)
     settings = {"seed": 5, "height": 64, "width": 96, "sketches": False, "plates": False}

@@ -191,6 +191,7 @@ class StoryDesk:
         plan = write_story(folder / "plan.yaml", page)
         draft = StoryDraft(folder, plan, settings, read_story(plan))
         prepared = self.prepare(draft, settings, "boxes")
+        run_story(prepared, None)
         draft.warnings = prepared.warnings
         return draft
 

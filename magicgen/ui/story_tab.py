@@ -151,16 +151,17 @@ class StoryTab:
             self._parts["balloons"] = _table(
                 "Balloons: speech or thought", BALLOON_HEADERS, ["str"] * 3, "story-balloons", fixed=0
             )
-        with gr.Accordion("Sketches", open=False):
-            self._parts["sketches"] = self._gallery("What the model is shown", "story-sketches", height=220)
-            with gr.Row():
-                with gr.Column(scale=3, min_width=320):
-                    self._parts["pen"] = make_canvas("pen", elem_id="story-pen")
-                with gr.Column(scale=2, min_width=320):
-                    self._parts["who"] = gr.Dropdown([], label="Draw", elem_id="story-who")
-                    self._draw = gr.Button("Use this drawing", elem_id="story-draw")
-                    self._upload = gr.UploadButton("Send a drawing", file_types=PICTURES, elem_id="story-upload")
-                    self._drop = gr.Button("Let the model draw it", elem_id="story-drop")
+        # Never folded away: a drawing area that is set before it was ever shown forgets its tools.
+        gr.Markdown("### Sketches")
+        self._parts["sketches"] = self._gallery("What the model is shown", "story-sketches", height=220)
+        with gr.Row():
+            with gr.Column(scale=3, min_width=320):
+                self._parts["pen"] = make_canvas("pen", elem_id="story-pen")
+            with gr.Column(scale=2, min_width=320):
+                self._parts["who"] = gr.Dropdown([], label="Draw", elem_id="story-who")
+                self._draw = gr.Button("Use this drawing", elem_id="story-draw")
+                self._upload = gr.UploadButton("Send a drawing", file_types=PICTURES, elem_id="story-upload")
+                self._drop = gr.Button("Let the model draw it", elem_id="story-drop")
 
     def _connect_plan(self) -> None:
         on = self._on

@@ -126,7 +126,7 @@ def test_adapters_train_on_a_narrow_base(tmp_path: Path) -> None:
         options(tmp_path, "frozen_storage=fp8", "precision=no")
 
 
-def test_a_missing_eight_bit_optimiser_is_named(monkeypatch) -> None:
+def test_a_missing_eight_bit_optimiser_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="bitsandbytes or torchao"):
         eight_bit_adamw()

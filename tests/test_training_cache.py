@@ -15,7 +15,7 @@ from magicgen.training.encoding import BatchEncoder
 from magicgen.training.examples import batches, collate
 from magicgen.training.loop import Trainer
 from magicgen.training.networks import NetworkSet
-from magicgen.training.options import TrainingOptions
+from magicgen.training.options import DataOptions, TrainingOptions
 from magicgen.training.run import build_networks
 from magicgen.training.sources import training_examples
 
@@ -54,6 +54,7 @@ def test_shards_hold_what_encoding_on_the_way_gives(tmp_path: Path, networks: Ne
     fresh = encoder(collate([dataset[2], dataset[3]]), torch.Generator())
     for name, tensor in fresh.as_dict().items():
         assert torch.equal(read.as_dict()[name], tensor), name
+    assert chosen.data.cache is not None
     again = CachedExamples(chosen.data.cache)[8]
     assert torch.equal(again["clean"], fresh.clean[0])
 
@@ -70,15 +71,15 @@ def test_training_reads_the_shards(tmp_path: Path, networks: NetworkSet) -> None
     assert losses[0] == losses[1]
 
 
-def plain_data(chosen: TrainingOptions):
+def plain_data(chosen: TrainingOptions) -> DataOptions:
     return chosen.data.model_copy(update={"cache": None})
 
 
-def test_precompute_goes_on_where_it_was(tmp_path: Path, networks: NetworkSet, monkeypatch) -> None:
+def test_precompute_goes_on_where_it_was(tmp_path: Path, networks: NetworkSet, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = options(tmp_path)
     whole = cache_module.save_file
 
-    def full_disk(tensors, path) -> None:
+    def full_disk(tensors: dict[str, torch.Tensor], path: Path) -> None:
         if "00001" in str(path):
             path.write_bytes(b"half")
             raise OSError(28, "No space left on device")

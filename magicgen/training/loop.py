@@ -5,11 +5,14 @@ with the data, noise and timesteps that an undisturbed run would have seen.
 """
 
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType
 from diffusers.training_utils import EMAModel
@@ -28,6 +31,7 @@ from magicgen.training.losses import add_noise, diffusion_loss, draw_timesteps, 
 from magicgen.training.networks import NetworkSet, TrainableNetworks
 from magicgen.training.optimizers import learning_rate_factor, make_optimizers
 from magicgen.training.options import TrainingOptions
+from magicgen.training.samples import log_video
 from magicgen.training.sources import training_examples
 
 DIVIDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
@@ -62,6 +66,11 @@ class Trainer:
                 f"accelerate is set to {self.accelerator.distributed_type.value}, which divides the weights between "
                 "devices; this loop keeps them whole on each. Use MULTI_GPU, as in configs/accelerate/multi_gpu.yaml, "
                 "and for large models 'frozen_storage' and 'model.lora'."
+            )
+        if int(os.environ.get("WORLD_SIZE", "1")) > self.accelerator.num_processes:
+            raise ConfigError(
+                "Several processes were started, but each would train alone: there is no GPU. Set "
+                "ACCELERATE_USE_CPU=true to let them work together on the CPU."
             )
         self.vae = networks.vae.to(self.accelerator.device)
         # Small models carry their autoencoder's tables; a released autoencoder is found again by its name.
@@ -246,6 +255,12 @@ class Trainer:
                 self.options.keep_checkpoints,
             )
         self.accelerator.wait_for_everyone()
+
+    def show(self, name: str, frames: npt.NDArray[np.uint8]) -> None:
+        """Log a video, (T, H, W, 3) uint8, to tensorboard (main process, during :meth:`run`)."""
+        for tracker in self.accelerator.trackers:
+            if self.accelerator.is_main_process and tracker.name == "tensorboard":
+                log_video(tracker.writer, name, frames, self.step)
 
     def _state(self) -> dict[str, torch.Tensor]:
         """What a checkpoint holds: everything, or without the frozen parts that were narrowed for storage."""

@@ -21,6 +21,7 @@ from magicgen.models.autoencoder import measure_blocks
 from magicgen.models.conditioning import DRAFT_CHANNELS
 from magicgen.models.positions import rotary_embedding
 from magicgen.training.options import TinyModel, TrainingOptions
+from magicgen.weights.sources import PipelineFolder, resolve_model
 
 
 class TrainableNetworks(nn.Module):
@@ -65,8 +66,10 @@ class TrainableNetworks(nn.Module):
             noisy, image, condition: latents (B, F, C, h, w); the map is the branch's condition.
             timesteps: (B,). words: what the text encoder reads, (B, L) int64, or its output, (B, L, D).
         """
-        text = words if words.is_floating_point() else self.text_encoder(words)
-        text = text if isinstance(text, torch.Tensor) else text[0]
+        if not words.is_floating_point():
+            assert self.text_encoder is not None
+            words = self.text_encoder(words)
+        text = words if isinstance(words, torch.Tensor) else words[0]
         frames, height, width = noisy.shape[1], noisy.shape[3], noisy.shape[4]
         rotary = rotary_embedding(self.transformer.config, frames, height, width, noisy.device)
         states = self.branch(noisy, condition, text, timesteps, image_rotary_emb=rotary)
@@ -141,11 +144,9 @@ def tiny_networks(options: TinyModel, frames: int, height: int, width: int, seed
 
 def pretrained_networks(options: TrainingOptions) -> NetworkSet:
     """Networks of an existing pipeline; a missing branch is copied from the base, a missing head is made."""
-    from pipelines.trajectory_video import TrajectoryVideoPipeline
-
     model = options.model
     assert not isinstance(model, TinyModel)
-    pipeline = TrajectoryVideoPipeline.from_pretrained(model.name)
+    pipeline = _pipeline(model.name)
     transformer = pipeline.transformer
     config = transformer.config
     blind = config.in_channels == 2 * config.out_channels and pipeline.branch is None
@@ -171,6 +172,33 @@ def pretrained_networks(options: TrainingOptions) -> NetworkSet:
         pipeline.vae,
         pipeline.scheduler,
         pipeline.tokenizer,
+    )
+
+
+def _pipeline(name: str) -> Any:
+    """The parts of a model in single precision; of MagicMotion's the stock base, whose branch is yet to be trained.
+
+    Raises:
+        WeightsError: it is not there; says what to fetch and where to put it.
+    """
+    from diffusers import CogVideoXDPMScheduler
+
+    from pipelines.trajectory_video import TrajectoryVideoPipeline
+
+    source = resolve_model(name)
+    if isinstance(source, PipelineFolder):
+        return TrajectoryVideoPipeline.from_pretrained(source.folder)
+    from diffusers import AutoencoderKLCogVideoX
+    from transformers import AutoTokenizer, T5EncoderModel
+
+    base = source.base
+    return TrajectoryVideoPipeline(
+        transformer=VideoTransformer.from_pretrained(base / "transformer"),
+        branch=None,
+        text_encoder=T5EncoderModel.from_pretrained(base / "text_encoder"),
+        tokenizer=AutoTokenizer.from_pretrained(base / "tokenizer"),
+        vae=AutoencoderKLCogVideoX.from_pretrained(base / "vae"),
+        scheduler=CogVideoXDPMScheduler.from_pretrained(base / "scheduler"),
     )
 
 

@@ -16,6 +16,8 @@ from magicgen.training.loop import Trainer
 from magicgen.training.options import TrainingOptions
 from magicgen.training.sources import clip_source
 
+UInt8 = npt.NDArray[np.uint8]
+
 
 @dataclass(frozen=True)
 class ValidationScore:
@@ -68,18 +70,18 @@ def validate(trainer: Trainer, clips: list[Clip]) -> list[ValidationScore]:
         )
         pipeline.set_progress_bar_config(disable=True)
         for level in validation_levels(options.data.frames):
-            rows = [
-                _score(pipeline, clip, level, options.validation.steps, number) for number, clip in enumerate(clips)
-            ]
+            rows = []
+            for number, clip in enumerate(clips):
+                draft, sampled = _sample(pipeline, clip, level, options.validation.steps, number)
+                rows.append(_score(clip, draft, sampled))
+                if number == 0:
+                    trainer.show(f"sample/{level_name(level)}", np.concatenate([clip.video, draft, sampled], axis=2))
             scores.append(ValidationScore(level_name(level), *(float(value) for value in np.mean(rows, axis=0))))
     return scores
 
 
-def _score(pipeline: Any, clip: Clip, level: Level, steps: int, number: int) -> tuple[float, float, float]:
-    region = moved_region(clip.tracks)
-    region[0] = False
-    still = np.repeat(clip.video[:1], len(clip.video), axis=0)
-    draft = motion_draft(clip.video[0], clip.tracks, level).frames
+def _sample(pipeline: Any, clip: Clip, level: Level, steps: int, number: int) -> tuple[UInt8, UInt8]:
+    """The motion draft and a video sampled from pure noise, (T, H, W, 3) uint8 both."""
     generator = torch.Generator().manual_seed(number)
     model = pipeline(
         clip.video[0],
@@ -91,4 +93,11 @@ def _score(pipeline: Any, clip: Clip, level: Level, steps: int, number: int) -> 
         generator=generator,
         output_type="uint8",
     ).frames[0]
-    return tuple(region_psnr(video, clip.video, region) for video in (still, draft, model))  # type: ignore[return-value]
+    return motion_draft(clip.video[0], clip.tracks, level).frames, model
+
+
+def _score(clip: Clip, draft: UInt8, sampled: UInt8) -> tuple[float, ...]:
+    region = moved_region(clip.tracks)
+    region[0] = False
+    still = np.repeat(clip.video[:1], len(clip.video), axis=0)
+    return tuple(region_psnr(video, clip.video, region) for video in (still, draft, sampled))

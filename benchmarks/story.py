@@ -5,7 +5,8 @@
 
 Every story is drawn from its words alone: sheets, places, subjects alone, sketches, panels. ``truth`` measures the real
 drawings of the same stories: the judge's own ceiling. The ablations leave out the dense conditions (sketches), the
-regional attention, and the shared identity (references).
+regional attention, and the shared identity (references). ``--clip`` and ``--dino`` name local folders with weights, in
+the form of transformers, for the measures of ViStoryBench; without them these are null.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from magicgen.control.story import Character, Facing, Panel, Subject
 from magicgen.control.story_sketch import Cutout, compose, cut_out, paste
 from magicgen.errors import MagicGenError, StoryError
 from magicgen.evaluation.story import PanelScore, StoryScore, Wanted, score_panel, summary
+from magicgen.evaluation.story_features import FeatureJudge, PanelFeatures, feature_summary, load_clip, load_dino
 from magicgen.jobs.story_painter import load_painter, story_facts
 from magicgen.jobs.story_stages import foreground
 from magicgen.models.storybook_reader import StorybookReader
@@ -52,6 +54,8 @@ class Tally:
     scores: list[list[PanelScore]] = field(default_factory=list)
     wanted: list[list[list[Wanted]]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    features: list[list[PanelFeatures]] = field(default_factory=list)
+    references: list[PanelFeatures] = field(default_factory=list)
 
     def result(self) -> dict[str, Any]:
         """Means, and seconds a story."""
@@ -84,10 +88,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     facts = story_facts(options.model)
     painter: Any = load_painter(facts, options.device)
     reader = StorybookReader.from_pretrained(options.reader).float().eval()
+    judged = FeatureJudge(
+        None if options.clip is None else load_clip(options.clip),
+        None if options.dino is None else load_dino(options.dino),
+    )
     tallies = {name: Tally() for name in options.what}
     stories = held_out_stories(options.stories, options.seed, options.panels, facts.width / facts.height)
     for number, story in enumerate(stories[options.first :], start=options.first):
-        _draw_story(number, story, painter, reader, tallies, (facts.height, facts.width))
+        _draw_story(number, story, painter, reader, judged, tallies, (facts.height, facts.width))
         print(f"story {number + 1} of {len(stories)}", file=sys.stderr, flush=True)
     judge = json.loads((options.reader / "scores.json").read_text(encoding="utf-8"))
     return {
@@ -97,6 +105,13 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "seed": options.seed,
         "judge": judge,
         "scores": {name: tally.result() for name, tally in tallies.items()},
+        "vistorybench": {
+            name: {
+                **feature_summary(judged, tally.features, tally.references),
+                "OCCM": tally.result()["occm"],
+            }
+            for name, tally in tallies.items()
+        },
     }
 
 
@@ -128,7 +143,13 @@ def _cell(key: str, value: float) -> str:
 
 
 def _draw_story(
-    number: int, story: Story, painter: Any, reader: StorybookReader, tallies: dict[str, Tally], size: tuple[int, int]
+    number: int,
+    story: Story,
+    painter: Any,
+    reader: StorybookReader,
+    judged: FeatureJudge,
+    tallies: dict[str, Tally],
+    size: tuple[int, int],
 ) -> None:
     height, width = size
     started = time.perf_counter()
@@ -146,7 +167,7 @@ def _draw_story(
         shared = time.perf_counter() - started
     for name, tally in tallies.items():
         began = time.perf_counter()
-        scores, wanted = [], []
+        scores, wanted, features = [], [], []
         for index, drawn in enumerate(story.panels):
             expected = _wanted(drawn)
             wanted.append(expected)
@@ -155,6 +176,9 @@ def _draw_story(
                 _truth(drawn, size) if name == "truth" else _draw_panel(name, drawn, painter, slots, plates, seed, size)
             )
             scores.append(score_panel(picture, plate, expected, sketch, reader))
+            features.append(judged.panel(picture, expected, story_panel(drawn).prompt))
+        tally.features.append(features)
+        tally.references.append(judged.references(slots))
         tally.scores.append(scores)
         tally.wanted.append(wanted)
         tally.seconds.append(time.perf_counter() - began + (0.0 if name == "truth" else shared))
@@ -246,6 +270,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", default="tiny", help="preset or folder")
     parser.add_argument("--reader", type=Path, default=READER, help="folder of the judge")
+    parser.add_argument("--clip", type=Path, default=None, help="folder with CLIP weights, for CIDS and CLIP_T")
+    parser.add_argument("--dino", type=Path, default=None, help="folder with DINOv2 weights")
     parser.add_argument("--stories", type=int, default=60)
     parser.add_argument("--first", type=int, default=0, help="leave out the stories before this one")
     parser.add_argument("--panels", type=int, default=4)

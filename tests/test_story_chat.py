@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from magicgen.cli import app
 from magicgen.errors import StoryError
 from magicgen.planning.chat import ChatPlanner, ChatSettings, PlannerFailed
 from magicgen.planning.protocol import Plan, PlanOptions
@@ -297,3 +299,49 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     settings = ChatSettings.from_environment(model=None, base_url="http://me:pass@localhost:1/v1?key=abc")
     assert settings.api_key == KEY
     assert settings.shown_url == "http://localhost:1/v1"
+
+
+@pytest.mark.parametrize("fault", ["no json", "missing field", "refusal", "status 500", "html", "slow"])
+def test_the_command_ends_in_a_clear_error_whatever_the_server_does(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(call: int, body: dict[str, Any]) -> tuple[int, Any]:
+        match fault:
+            case "refusal":
+                return 200, completion(None, refusal="no")
+            case "status 500":
+                return 500, {"error": {"message": KEY}}
+            case "html":
+                return 200, "<html>"
+            case "slow":
+                time.sleep(1.5)
+                return 200, completion(json.dumps(GOOD))
+            case _:
+                return 200, completion(BAD[fault])
+
+    tale = tmp_path / "tale.txt"
+    tale.write_text("A fox met a wolf in the woods.")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with serving(answer) as server:
+        given = ["--planner", "openai", "--planner-model", "toy", "--planner-url", server.url]
+        timeout = "0.4" if fault == "slow" else "20"
+        told = [*given, "--planner-timeout", timeout, "--stop-after", "boxes"]
+        done = CliRunner().invoke(app, ["story", str(tale), "--out", str(tmp_path / "book"), *told])
+    assert isinstance(done.exception, PlannerFailed), done.output
+    assert done.exception.exit_code == 1
+    assert KEY not in str(done.exception) + done.output
+    assert not (tmp_path / "book" / "plan.yaml").exists()
+    assert not any(KEY in path.read_text() for path in (tmp_path / "book").rglob("*") if path.is_file())
+
+
+def test_a_book_planned_by_a_server_never_holds_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tale = tmp_path / "tale.txt"
+    tale.write_text("A fox met a wolf in the woods.")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with serving(lambda call, body: (200, completion(json.dumps(GOOD)))) as server:
+        given = ["--planner", "openai", "--planner-model", "toy", "--planner-url", server.url, "--stop-after", "boxes"]
+        done = CliRunner().invoke(app, ["story", str(tale), "--out", str(tmp_path / "book"), *given])
+    assert done.exit_code == 0, done.output
+    sidecar = json.loads((tmp_path / "book" / "story.json").read_text())
+    assert sidecar["planner"]["model"] == "toy"
+    assert not any(KEY.encode() in path.read_bytes() for path in (tmp_path / "book").rglob("*") if path.is_file())

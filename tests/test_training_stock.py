@@ -9,7 +9,7 @@ from accelerate.state import AcceleratorState
 
 from magicgen.config import load_config
 from magicgen.errors import ConfigError, WeightsError
-from magicgen.training.cache import precompute
+from magicgen.training.cache import CachedExamples, precompute
 from magicgen.training.loop import Trainer
 from magicgen.training.options import TrainingOptions
 from magicgen.training.run import build_networks
@@ -49,7 +49,8 @@ def test_a_copied_branch_learns_from_recorded_examples(stock: Path, tmp_path: Pa
     networks = build_networks(chosen)
     precompute(chosen, networks, training_examples(chosen), torch.device("cpu"), lambda done, total: None)
     trainer = Trainer(chosen, networks)
-    example = trainer.dataset[1]
+    assert chosen.data.cache is not None
+    example = CachedExamples(chosen.data.cache)[1]
     assert example["text"].shape == (16, 32)
     assert example["image"][1:].abs().max() == 0
     before = {name: value.clone() for name, value in trainer.plain.state_dict().items()}

@@ -1,6 +1,7 @@
 """The Story tab as a visitor uses it: tale, plan, boxes moved by mouse and in the table, pictures, one again."""
 
 import json
+import math
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -173,6 +174,26 @@ def test_a_cell_of_the_table_moves_the_box(visitor: Watched) -> None:
     page.keyboard.type("0.05")
     page.keyboard.press("Enter")
     page.wait_for_function(f"JSON.parse({VALUE}).objects[0].keyframes[0].box[0] === 0.05")
+
+
+def test_a_sketch_drawn_by_hand(visitor: Watched) -> None:
+    page = visitor.page
+    plan(visitor)
+    page.wait_for_function("document.querySelector('#story-pen canvas').dataset.ready === 'true'")
+    area = page.locator("#story-pen canvas")
+    area.scroll_into_view_if_needed()
+    frame = area.bounding_box()
+    middle = (frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2)
+    page.mouse.move(middle[0] + 60, middle[1])
+    page.mouse.down()
+    for part in range(1, 17):
+        angle = part * math.pi / 8
+        page.mouse.move(middle[0] + 60 * math.cos(angle), middle[1] + 100 * math.sin(angle))
+    page.mouse.up()
+    page.click("#story-draw")
+    page.locator("#story-sketches").get_by_text("Ruby, yours").wait_for()
+    page.click("#story-drop")
+    page.locator("#story-sketches").get_by_text("Ruby, yours").wait_for(state="detached")
 
 
 def test_stop_and_mistakes(visitor: Watched) -> None:

@@ -24,15 +24,19 @@ def drawing_paper(draft: StoryDraft, subject: int) -> UInt8:
     making_aspect = _aspect(draft) * (planned.box[2] - planned.box[0]) / (planned.box[3] - planned.box[1])
     width = round(min(2.5, max(0.4, making_aspect)) * PAPER)
     paper = np.full((PAPER, width, 3), 255, np.uint8)
+    if planned.sketch is not None and planned.sketch.is_file():
+        drawn = read_image(planned.sketch)
+        if drawn.shape == paper.shape:  # it was drawn on this very paper
+            return drawn
     lines = _lines(draft, subject)
     if lines is None:
         return paper
     height, across = lines.shape
     scale = min((PAPER - 2 * MARGIN) / height, (width - 2 * MARGIN) / across)
     size = (max(1, round(across * scale)), max(1, round(height * scale)))
-    drawn = cv2.resize(lines, size, interpolation=cv2.INTER_LINEAR if scale > 1 else cv2.INTER_AREA)
+    fitted = cv2.resize(lines, size, interpolation=cv2.INTER_LINEAR if scale > 1 else cv2.INTER_AREA)
     top, left = PAPER - MARGIN - size[1], (width - size[0]) // 2
-    paper[top : top + size[1], left : left + size[0]] = np.where(drawn > 96, 0, 255).astype(np.uint8)[..., None]
+    paper[top : top + size[1], left : left + size[0]] = np.where(fitted > 96, 0, 255).astype(np.uint8)[..., None]
     return paper
 
 

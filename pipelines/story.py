@@ -246,7 +246,7 @@ class StoryPipeline(DiffusionPipeline):
             references: pictures of it; the first one becomes the front view.
         """
         height, width = self.config.default_height, self.config.default_width
-        known = _as_slot(references[0], height, width // SLOTS) if references else None
+        known = as_slot(references[0], height, width // SLOTS) if references else None
         boxes = tuple((index / SLOTS, 0.0, (index + 1) / SLOTS, 1.0) for index in range(SLOTS))
         words = _with_article(character.description)
         places = [
@@ -523,7 +523,7 @@ def _sized(picture: UInt8, height: int, width: int) -> UInt8:
     return np.asarray(cv2.resize(picture, (width, height), interpolation=method), np.uint8)
 
 
-def _as_slot(reference: UInt8, height: int, width: int) -> UInt8:
+def as_slot(reference: UInt8, height: int, width: int) -> UInt8:
     """A person's picture in the form of a front view: whole, centred, standing on the ground of sheets."""
     scale = min(0.92 * height / reference.shape[0], width / reference.shape[1])
     rows, columns = max(1, round(reference.shape[0] * scale)), max(1, round(reference.shape[1] * scale))

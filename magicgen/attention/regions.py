@@ -34,6 +34,7 @@ class RegionPlan:
         words: global text tokens. local: text tokens of each subject.
         rows, columns: tokens of the picture; the cast has as many, its columns shared evenly by the subjects.
         boxes: normalised [x0, y0, x1, y1] of each subject; None for none, whose words then act nowhere.
+        cast: whether the tokens of references follow those of the picture.
     """
 
     words: int
@@ -41,6 +42,7 @@ class RegionPlan:
     rows: int
     columns: int
     boxes: tuple[RegionBox | None, ...]
+    cast: bool = True
 
     @property
     def text(self) -> int:
@@ -55,7 +57,7 @@ class RegionPlan:
     @property
     def total(self) -> int:
         """All tokens."""
-        return self.text + 2 * self.picture
+        return self.text + (2 if self.cast else 1) * self.picture
 
     @cached_property
     def inside(self) -> torch.Tensor:
@@ -83,7 +85,7 @@ class RegionPlan:
         cast = everything[self.text + self.picture :]
         count = len(self.boxes)
         local = [everything[self.words + i * self.local : self.words + (i + 1) * self.local] for i in range(count)]
-        own = [cast[self.slots == i] for i in range(count)]
+        own = [cast[self.slots == i] if self.cast else cast for i in range(count)]
         found = [(told, torch.cat([told, picture]))] if self.words else []
         found += [(local[i], torch.cat([local[i], picture[self.inside[i]]])) for i in range(count) if self.local]
         member = (self.inside.long() << torch.arange(count)[:, None]).sum(0) if count else torch.zeros(self.picture)

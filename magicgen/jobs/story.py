@@ -341,6 +341,11 @@ def _check_size(settings: StorySettings, facts: StoryFacts) -> None:
 def _about_model(page: StoryPage, facts: StoryFacts) -> list[str]:
     """What the model cannot do with this plan."""
     warnings = []
+    if facts.stock:
+        warnings.append(
+            f"the model {facts.name} has no story branch: panels are pasted pictures under partial noise with regional "
+            "words; sketches only place the figures, and characters are kept by words and pictures alone"
+        )
     unknown: list[str] = []
     for number, panel in enumerate(page.panels, start=1):
         if len(panel.subjects) > facts.subjects:

@@ -12,6 +12,8 @@ from magicgen.synthetic.vocabulary import VOCABULARY
 from magicgen.weights.sources import preset_folder, read_json
 
 PRESET = "story_tiny"
+STOCK = ("CogVideoXPipeline", "CogVideoXImageToVideoPipeline")
+"""Pipelines without a branch for sketches that draw stories too, see ``pipelines/story_stock.py``."""
 _WORD = re.compile(r"[a-z]+")
 
 
@@ -25,6 +27,7 @@ class StoryFacts:
         height, width: what it draws best, in pixels, multiples of ``size_step``.
         subjects: how many a panel shows; more than three are drawn in turns.
         closed: whether it knows the words of the storybook world only.
+        stock: whether it is a CogVideoX checkpoint without a branch for sketches.
     """
 
     name: str
@@ -35,6 +38,7 @@ class StoryFacts:
     size_step: int = 16
     subjects: int = 6
     closed: bool = True
+    stock: bool = False
     vocabulary: frozenset[str] = field(default=frozenset(VOCABULARY), repr=False)
 
     def unknown_words(self, prompt: str) -> list[str]:
@@ -55,13 +59,31 @@ def story_facts(model: str) -> StoryFacts:
         raise WeightsError(
             f"{folder} holds no story model (model_index.json is missing); expected 'tiny' or its folder."
         )
+    index = read_json(folder / "model_index.json") if (folder / "model_index.json").is_file() else {}
+    if index.get("_class_name") in STOCK:
+        return _stock_facts(model, folder)
     files = sorted(file for file in folder.rglob("*") if file.suffix in (".json", ".safetensors") and file.is_file())
     weighty = [file for file in files if file.name not in ("scores.json", "speed.json")]
     identity = digest([(file.relative_to(folder).as_posix(), digest_file(file)) for file in weighty])
-    index = read_json(folder / "model_index.json") if (folder / "model_index.json").is_file() else {}
     usual = StoryFacts(model, folder, f"{folder.name}-{identity[:12]}")
     height, width = index.get("default_height"), index.get("default_width")
     return replace(usual, height=int(height or usual.height), width=int(width or usual.width))
+
+
+def _stock_facts(model: str, folder: Path) -> StoryFacts:
+    """The facts of a CogVideoX checkpoint. Its files are large: sizes and the configuration tell versions apart."""
+    files = sorted(file for file in folder.rglob("*") if file.suffix in (".json", ".safetensors") and file.is_file())
+    config = read_json(folder / "transformer" / "config.json")
+    identity = digest([(file.relative_to(folder).as_posix(), file.stat().st_size) for file in files], config)
+    return StoryFacts(
+        model,
+        folder,
+        f"{folder.name}-{identity[:12]}",
+        height=8 * int(config.get("sample_height", 60)),
+        width=8 * int(config.get("sample_width", 90)),
+        closed=False,
+        stock=True,
+    )
 
 
 def load_painter(facts: StoryFacts, device: str | None) -> Painter:
@@ -79,11 +101,13 @@ def load_painter(facts: StoryFacts, device: str | None) -> Painter:
     from diffusers.utils import logging as diffusers_logging
 
     from pipelines.story import load_story_pipeline
+    from pipelines.story_stock import load_stock_painter
 
     diffusers_logging.set_verbosity_error()
     diffusers_logging.disable_progress_bar()
     try:
-        painter: Painter = load_story_pipeline(facts.folder, choose_device(device))
+        chosen, load = choose_device(device), load_stock_painter if facts.stock else load_story_pipeline
+        painter: Painter = load(facts.folder, chosen)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, MagicGenError):
             raise

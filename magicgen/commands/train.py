@@ -32,7 +32,7 @@ def train(
 ) -> None:
     """Train the networks of a configuration; a stopped run goes on with --resume."""
     from magicgen.training.reflection_options import ReflectionTraining
-    from magicgen.training.story_options import CharacterTraining, ReaderTraining, StoryTraining
+    from magicgen.training.story_options import CharacterTraining, KeypointTraining, ReaderTraining, StoryTraining
     from magicgen.training.tasks import load_training
 
     options = load_training(config, overrides or ())
@@ -61,6 +61,10 @@ def train(
                 from magicgen.training.storybook_reader import train_reader
 
                 results([train_reader(options, report=report, log=note)])
+            case KeypointTraining():
+                from magicgen.training.keypoint_head import train_keypoints
+
+                results([train_keypoints(options, report=report, log=note)])
             case CharacterTraining():
                 from magicgen.jobs.story_stages import foreground
                 from magicgen.training.story_lora import train_character

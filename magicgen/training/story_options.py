@@ -74,6 +74,24 @@ class ReaderTraining(StrictModel):
     test_pictures: Positive = 500
 
 
+class KeypointTraining(StrictModel):
+    """One run of ``magicgen train`` for ``task: keypoint_head``: the network that finds the joints of drawn figures.
+
+    ``pictures`` panels are drawn once and their figures cut out with jitter ``passes`` times.
+    """
+
+    task: Literal["keypoint_head"]
+    out: Path
+    seed: int = 0
+    pictures: Positive = 2000
+    passes: Positive = 20
+    batch_size: Positive = 64
+    learning_rate: Annotated[float, Field(gt=0)] = 4e-3
+    height: Positive = 128
+    width: Positive = 192
+    test_pictures: Positive = 250
+
+
 class CharacterTraining(StrictModel):
     """One run of ``magicgen train`` for ``task: character_lora``: a small adapter that knows one character.
 

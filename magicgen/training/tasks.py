@@ -7,13 +7,15 @@ from magicgen.config import load_config, read_yaml
 from magicgen.errors import ConfigError
 from magicgen.training.options import TrainingOptions
 from magicgen.training.reflection_options import ReflectionTraining
-from magicgen.training.story_options import CharacterTraining, ReaderTraining, StoryTraining
+from magicgen.training.story_options import CharacterTraining, KeypointTraining, ReaderTraining, StoryTraining
 
-AnyTraining = TrainingOptions | ReflectionTraining | StoryTraining | ReaderTraining | CharacterTraining
-_TASKS: dict[str, type[ReflectionTraining] | type[StoryTraining] | type[ReaderTraining] | type[CharacterTraining]] = {
+TaskTraining = ReflectionTraining | StoryTraining | ReaderTraining | KeypointTraining | CharacterTraining
+AnyTraining = TrainingOptions | TaskTraining
+_TASKS: dict[str, type[TaskTraining]] = {
     "reflection": ReflectionTraining,
     "story": StoryTraining,
     "storybook_reader": ReaderTraining,
+    "keypoint_head": KeypointTraining,
     "character_lora": CharacterTraining,
 }
 

@@ -55,7 +55,8 @@ def latest_checkpoint(out: Path) -> Path | None:
 def load_checkpoint(path: Path, device: torch.device) -> Checkpoint:
     """Read a checkpoint."""
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        # torch knows "cpu", not the "cpu:0" that a process among several is given
+        content = torch.load(path, map_location="cpu" if device.type == "cpu" else device, weights_only=True)
         return Checkpoint(**content)
     except (RuntimeError, TypeError, OSError, EOFError, UnpicklingError) as error:
         raise WeightsError(

@@ -42,6 +42,7 @@ from magicgen.synthetic.story_examples import (
 
 UInt8 = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
 Progress = Callable[[int, int], None]
 PAPER_TONE = 245
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
@@ -81,7 +82,8 @@ class StoryPipeline(DiffusionPipeline):
         default_height, default_width: the size of pictures that the weights make best; also that of sheets.
         default_steps, default_draws, default_guidance: what a call without these arguments uses.
         base_ratio: share of attention without regions that is mixed in.
-        soft_plates: standard deviation in pixels of the blur over places, for weights that draw them in patches.
+        soft_plates: standard deviation in pixels of the blur over places, for weights that draw them in patches; they
+            are then drawn in one step.
     """
 
     model_cpu_offload_seq = "text_encoder->branch->transformer->vae"
@@ -273,16 +275,20 @@ class StoryPipeline(DiffusionPipeline):
         return np.ascontiguousarray(sheet[:, : sheet.shape[1] // SLOTS])
 
     def plate(self, background: str, *, height: int, width: int, seed: int, steps: int | None = None) -> UInt8:
-        """An empty place, (height, width, 3) uint8."""
+        """An empty place, (height, width, 3) uint8.
+
+        Words leave open what stands where. Weights with ``soft_plates`` fill that with patches when they are asked in
+        several steps; one step gives the mean of all such places, bands of soft colour.
+        """
         blank = np.zeros((height, width, 3), np.uint8)
+        softness = self.config.soft_plates
         drawn = self(
             Picture(background, (), (), (), None, blank),
             height,
             width,
-            num_inference_steps=steps,
+            num_inference_steps=steps or (1 if softness > 0 else None),
             generator=_generator(seed),
         )
-        softness = self.config.soft_plates
         return np.asarray(cv2.GaussianBlur(drawn, (0, 0), softness), np.uint8) if softness > 0 else drawn
 
     def alone(self, subject: Subject, slot: UInt8 | None, *, seed: int, steps: int | None = None) -> UInt8:
@@ -362,8 +368,10 @@ class StoryPipeline(DiffusionPipeline):
             with self._playing([subject.character for subject in subjects]):
                 picture = self(told, height, width, steps, guidance, generator, regional, _stepped(progress), cancel)
             if ground is not None and sketch is not None:
-                share = figure_share(condition[..., 0])[..., None]
-                picture = np.round(picture * share + _sized(ground, height, width) * (1 - share)).astype(np.uint8)
+                place = _sized(ground, height, width)
+                filled = None if told.plate is None or crops is None else _differs(told.plate, place)
+                share = figure_share(condition[..., 0], filled)[..., None]
+                picture = np.round(picture * share + place * (1 - share)).astype(np.uint8)
         assert picture is not None
         return picture
 
@@ -482,15 +490,17 @@ def _corrected(
     return result
 
 
-def figure_share(sketch: UInt8) -> Floats:
+def figure_share(sketch: UInt8, filled: Bools | None = None) -> Floats:
     """(H, W) float32 in [0, 1]: where a picture drawn after a sketch shows its figures and their shadows.
 
     Everything else stays the plate, bit for bit, so that a place is the same in every panel.
 
     Args:
         sketch: (H, W) uint8, white lines on black.
+        filled: (H, W) bool, where pasted crops lie; an outline with a gap encloses nothing without them.
     """
-    closed = cv2.morphologyEx(np.pad(sketch, 8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))[8:-8, 8:-8]
+    lines = sketch if filled is None else np.where(filled, np.uint8(255), sketch)
+    closed = cv2.morphologyEx(np.pad(lines, 8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))[8:-8, 8:-8]
     contours, _ = cv2.findContours((closed > 64).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     shown = np.zeros(sketch.shape, np.uint8)
     cv2.drawContours(shown, contours, -1, 255, cv2.FILLED)
@@ -503,6 +513,11 @@ def figure_share(sketch: UInt8) -> Floats:
             )
     shown = cv2.dilate(shown, np.ones((3, 3), np.uint8))
     return np.asarray(cv2.GaussianBlur(shown.astype(np.float32) / 255, (0, 0), 0.8), np.float32)
+
+
+def _differs(picture: UInt8, place: UInt8) -> Bools:
+    """(H, W) bool: where a picture is visibly not the empty place."""
+    return np.asarray(cv2.absdiff(picture, place).max(axis=2) > 6)
 
 
 def _inside(sketch: UInt8, subjects: Sequence[Subject]) -> UInt8:

@@ -107,9 +107,7 @@ class Trainer:
         path = latest_checkpoint(self.options.out)
         if path is None:
             return False
-        device = self.accelerator.device
-        # Processes on one CPU are told apart by a number that torch.load does not know.
-        checkpoint = load_checkpoint(path, torch.device("cpu") if device.type == "cpu" else device)
+        checkpoint = load_checkpoint(path, self.accelerator.device)
         load_networks(self.plain, checkpoint)
         if checkpoint.vae:
             self.vae.load_state_dict(checkpoint.vae)

@@ -21,6 +21,7 @@ from diffusers import DiffusionPipeline
 from magicgen.attention.cast_memory import CastCache
 from magicgen.attention.regions import RegionBox, RegionPlan
 from magicgen.control.story import Character, Panel, Subject
+from magicgen.control.story_slot import as_slot
 from magicgen.errors import StoryError, WeightsError
 from magicgen.models import BlockTransformAutoencoder, ControlBranch, VideoTransformer, WordTextEncoder
 from magicgen.models.conditioning import decode_video
@@ -536,16 +537,6 @@ def _sized(picture: UInt8, height: int, width: int) -> UInt8:
         return picture
     method = cv2.INTER_AREA if picture.shape[0] > height else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(picture, (width, height), interpolation=method), np.uint8)
-
-
-def as_slot(reference: UInt8, height: int, width: int) -> UInt8:
-    """A person's picture in the form of a front view: whole, centred, standing on the ground of sheets."""
-    scale = min(0.92 * height / reference.shape[0], width / reference.shape[1])
-    rows, columns = max(1, round(reference.shape[0] * scale)), max(1, round(reference.shape[1] * scale))
-    slot = np.full((height, width, 3), 255, np.uint8)
-    top, left = height - rows - round(0.04 * height), (width - columns) // 2
-    slot[top : top + rows, left : left + columns] = _sized(reference, rows, columns)
-    return slot
 
 
 def _pixels(video: torch.Tensor) -> UInt8:

@@ -19,14 +19,15 @@ import torch
 
 from magicgen.attention.regions import RegionBox, RegionPlan, regional_attention
 from magicgen.control.story import Character, Panel, Subject
+from magicgen.control.story_slot import as_slot
 from magicgen.errors import StoryError, WeightsError
 from magicgen.progress import CancelToken
 from magicgen.sampling import StepReport, denoise, guided
 from magicgen.synthetic.story_examples import ALONE_BOX, SLOTS, lined
-from pipelines.story import VIEWS, as_slot, figure_share
 
 UInt8 = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]
+VIEWS = ("seen from the front", "seen from the side, facing right", "seen from behind")
 PAPER = "on a plain white background"
 SUBJECTS = 6
 """Subjects whose words fit beside the global prompt."""
@@ -74,7 +75,7 @@ class StockStoryPainter:
     def sheet(self, character: Character, references: Sequence[UInt8], *, seed: int, steps: int | None = None) -> UInt8:
         """The character from the front, the side and the back, (h, 3 w, 3)."""
         boxes = tuple((index / SLOTS, 0.0, (index + 1) / SLOTS, 1.0) for index in range(SLOTS))
-        prompts = tuple(f"{character.description}, standing{view}" for view in VIEWS)
+        prompts = tuple(f"{character.description}, standing, {view}" for view in VIEWS)
         words = f"character sheet, front view, side view and back view {PAPER}"
         drawn = self.draw(words, prompts, boxes, self.height, self.width, seed=seed, steps=steps)
         if references:
@@ -127,7 +128,7 @@ class StockStoryPainter:
     ) -> UInt8:
         """The picture of a panel, from its pasted ``crops``, else from the sketch in ink, else from words alone.
 
-        Where a plate and a sketch are given, everything outside of the figures stays the plate.
+        Away from the figures everything stays the plate.
         """
         draft = crops
         if draft is None and plate is not None and sketch is not None:
@@ -145,10 +146,11 @@ class StockStoryPainter:
             progress=progress,
             cancel=cancel,
         )
-        if plate is None or sketch is None:
+        if plate is None or draft is None:
             return drawn
-        share = figure_share(sketch)[..., None]
-        return np.round(drawn * share + _sized(plate, height, width) * (1 - share)).astype(np.uint8)
+        place = _sized(plate, height, width)
+        share = _near_figures(_sized(draft, height, width), place)[..., None]
+        return np.round(drawn * share + place * (1 - share)).astype(np.uint8)
 
     @torch.no_grad()
     def draw(
@@ -279,6 +281,16 @@ def load_stock_painter(folder: Path, device: torch.device | str) -> StockStoryPa
     dtype = torch.float32 if str(device) == "cpu" else torch.bfloat16
     pipe = DiffusionPipeline.from_pretrained(folder, dtype=dtype, local_files_only=True)
     return StockStoryPainter(pipe.to(device))
+
+
+def _near_figures(draft: UInt8, place: UInt8) -> npt.NDArray[np.float32]:
+    """(H, W) float32 in [0, 1]: where a rough picture is not the empty place, filled, and a rim."""
+    shown = (cv2.absdiff(draft, place).max(axis=2) > 6).astype(np.uint8)
+    contours, _ = cv2.findContours(shown, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    filled = cv2.drawContours(np.zeros_like(shown), contours, -1, 1, cv2.FILLED)
+    reach = max(3, min(shown.shape) // 32) | 1
+    wide = cv2.dilate(filled, np.ones((reach, reach), np.uint8)).astype(np.float32)
+    return np.asarray(cv2.GaussianBlur(wide, (0, 0), 1.0), np.float32)
 
 
 def _sized(picture: UInt8, height: int, width: int) -> UInt8:

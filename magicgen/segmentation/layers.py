@@ -6,7 +6,16 @@ import cv2
 import numpy as np
 
 from magicgen.segmentation.colours import histogram
-from magicgen.segmentation.flow import Floats, FrameFlow, Matrix, pixel_places, rigid_field, rigid_motion, squared_length, warp
+from magicgen.segmentation.flow import (
+    Floats,
+    FrameFlow,
+    Matrix,
+    pixel_places,
+    rigid_field,
+    rigid_motion,
+    squared_length,
+    warp,
+)
 
 MATCH_SCALE = 0.5  # size of the pictures in which a lost motion is searched for
 DARK_TRUNCATION = 30.0  # Lab distance from which a colour is simply wrong

@@ -2,15 +2,30 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.cli_runner import Run
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Test processes side by side must not fight for cores; torch reads this when it is imported.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The same examples in every run; HYPOTHESIS_PROFILE=random looks for new ones.
+settings.register_profile("same", derandomize=True)
+settings.register_profile("random")
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate() -> Iterator[None]:
+    """Runs of other precision in one process: accelerate keeps its first settings otherwise."""
+    yield
+    if "accelerate.state" in sys.modules:
+        sys.modules["accelerate.state"].AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from magicgen.control.fitting import fit_tracks, resample_tracks
@@ -115,6 +115,9 @@ class TestReading:
     )
     def test_what_was_written_is_read(self, tmp_path_factory, seed, level, size, objects):
         tracks = scene(seed, *size, objects=objects)
+        if isinstance(level, SparseBoxLevel):  # a box that has nearly left the picture cannot be told from no box
+            maps = rasterise(tracks, level)
+            assume(all(maps[frame].any(axis=-1).sum() >= 60 for frame in level.frames))
         path = write_map_video(tmp_path_factory.mktemp("map") / "map.mp4", tracks, level)
         read = read_map_video(path)
         assert read.tracks.names == tracks.names

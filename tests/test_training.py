@@ -1,12 +1,10 @@
 """The training loop at toy size: exact resume, frozen parts, averaging, export, failures."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from safetensors import safe_open
 
 from magicgen.config import load_config
@@ -39,13 +37,6 @@ def options(tmp_path: Path, *overrides: str) -> TrainingOptions:
         TrainingOptions,
         [f"out={tmp_path / 'run'}", "validation.every=100", "optimizer.decay_share=0", *overrides],
     )
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate() -> Iterator[None]:
-    """Runs of other precision in one process: accelerate keeps its first settings otherwise."""
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="module")

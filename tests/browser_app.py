@@ -15,7 +15,7 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
-PATIENCE_MS = 240_000  # for machines that are busy with other things
+PATIENCE_MS = 150_000  # for machines that are busy with other things
 
 
 @dataclass

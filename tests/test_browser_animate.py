@@ -237,6 +237,7 @@ def test_an_example_with_a_camera_move(visitor: Watched) -> None:
     page.get_by_text("Move the camera").click()
     page.get_by_label("number input for Zoom").fill("1.2")
     page.get_by_label("number input for Zoom").press("Tab")
+    page.wait_for_function("document.querySelector('input[type=range][aria-label*=Zoom]').value === '1.2'")
     page.click("#camera")
     page.wait_for_function("document.querySelector('#canvas canvas').dataset.value.includes('camera')")
     page.click("#export")

@@ -144,7 +144,7 @@ def write_video(path: str | os.PathLike[str], frames: UInt8, fps: float) -> Path
     """Write (T, H, W, 3) uint8 RGB as H.264 yuv420p .mp4; whole or not at all.
 
     Chroma is stored at half size, so odd sizes are padded by repeating the last row or column. The same input gives
-    the same bytes: the number of encoder threads is fixed.
+    the same bytes, on every processor.
 
     Raises:
         MediaError: wrong shape or rate, wrong suffix, missing or read-only folder, full disk.
@@ -422,8 +422,10 @@ def _encode(path: Path, frames: UInt8, fps: float) -> None:
 
     height, width = (side + side % 2 for side in frames.shape[1:3])
     padding = ((0, height - frames.shape[1]), (0, width - frames.shape[2]), (0, 0))
-    # x264 writes the options into the stream: a fixed number of threads keeps the bytes the same on every machine.
-    options = {"crf": _CRF, "preset": "medium", "threads": "2"}
+    # The same frames must give the same bytes. Without cpu-independent, x264's assembly for its look-ahead ("mbtree")
+    # gave other bytes for one clip in twenty after the process had decoded a video; and it differs between processors.
+    # x264 writes the number of threads into the stream, so that is fixed too.
+    options = {"crf": _CRF, "preset": "medium", "threads": "1", "x264-params": "cpu-independent=1"}
     rate = Fraction(fps).limit_denominator(1001)
     with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
         stream: Any = container.add_stream("libx264", rate=rate, options=options)
@@ -431,7 +433,7 @@ def _encode(path: Path, frames: UInt8, fps: float) -> None:
         for pixels in frames:
             padded = np.ascontiguousarray(np.pad(pixels, padding, mode="edge"))
             frame = av.VideoFrame.from_ndarray(padded, format="rgb24")
-            container.mux(stream.encode(frame.reformat(format="yuv420p", interpolation=_SCALER)))
+            container.mux(stream.encode(frame.reformat(format="yuv420p", interpolation=_SCALER, threads=1)))
         container.mux(stream.encode(None))
 
 

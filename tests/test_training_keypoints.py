@@ -7,16 +7,13 @@ import numpy as np
 import torch
 
 from magicgen.models.keypoint_head import CROP, KeypointHead
+from magicgen.models.keypoint_reader import MARGIN, cropped, read_keypoints, square_of
 from magicgen.synthetic.skeleton import KEYPOINT_NAMES
 from magicgen.training.keypoint_head import (
-    MARGIN,
     ROOM,
     STORED,
-    cropped,
     jittered,
     posed_figures,
-    read_keypoints,
-    square_of,
     train_keypoints,
 )
 from magicgen.training.story_options import KeypointTraining

@@ -12,6 +12,7 @@ import torch
 
 from magicgen.media import write_bytes
 from magicgen.models.keypoint_head import CROP, KeypointHead
+from magicgen.models.keypoint_reader import MARGIN, as_input, cropped, square_of
 from magicgen.progress import ProgressEvent, silent
 from magicgen.synthetic.geometry import Floats
 from magicgen.synthetic.layout import panel_scene, random_story
@@ -21,9 +22,7 @@ from magicgen.synthetic.skeleton import KEYPOINT_NAMES
 from magicgen.training.story_options import KeypointTraining
 
 UInt8 = npt.NDArray[np.uint8]
-Square = tuple[float, float, float]
-"""Centre x, y and half the side of a crop, in pixels."""
-STORED, ROOM, MARGIN = 96, 0.25, 0.06
+STORED, ROOM = 96, 0.25
 LEAST_SEEN = 0.25
 NEAR = 0.1
 """A joint counts as found within this share of the longer side of its figure's box (PCK@0.1)."""
@@ -35,21 +34,6 @@ class PosedFigures:
 
     crops: UInt8
     joints: Floats
-
-
-def square_of(box: tuple[float, float, float, float], height: int, width: int, margin: float) -> Square:
-    """The square around a normalised box, ``margin`` of its longer side added on every side."""
-    x0, y0, x1, y1 = box[0] * width, box[1] * height, box[2] * width, box[3] * height
-    return 0.5 * (x0 + x1), 0.5 * (y0 + y1), 0.5 * max(x1 - x0, y1 - y0, 1.0) * (1 + 2 * margin)
-
-
-def cropped(picture: UInt8, square: Square, side: int) -> UInt8:
-    """What a square shows, (side, side, 3); beyond the picture its edge is repeated."""
-    x, y, half = square
-    scale = side / (2 * half)
-    matrix = np.array([[scale, 0, side / 2 - scale * x], [0, scale, side / 2 - scale * y]])
-    flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return np.asarray(cv2.warpAffine(picture, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE))
 
 
 def posed_figures(seed: int, count: int, height: int, width: int, held_out: bool) -> PosedFigures:
@@ -87,15 +71,6 @@ def jittered(rng: np.random.Generator, crop: UInt8, joints: Floats) -> tuple[UIn
     return np.clip(noisy, 0, 255).astype(np.uint8), moved
 
 
-def read_keypoints(head: KeypointHead, picture: UInt8, box: tuple[float, float, float, float]) -> Floats:
-    """(17, 2) float32 joints of the figure in a normalised box, x and y from 0 to 1 across the picture."""
-    height, width = picture.shape[:2]
-    x, y, half = square_of(box, height, width, MARGIN)
-    with torch.no_grad():
-        found = head(_as_input(cropped(picture, (x, y, half), CROP)[None]).to(head.device))[0].float().cpu().numpy()
-    return np.asarray((found * 2 * half + (x - half, y - half)) / (width, height), np.float32)
-
-
 def train_keypoints(
     options: KeypointTraining, *, report: Callable[[ProgressEvent], None] = silent, log: Callable[[str], None] = print
 ) -> Path:
@@ -103,7 +78,7 @@ def train_keypoints(
     torch.manual_seed(options.seed)
     figures = posed_figures(options.seed, options.pictures, options.height, options.width, False)
     log(f"{len(figures.crops)} figures drawn")
-    head = KeypointHead(KEYPOINT_NAMES)
+    head = KeypointHead(KEYPOINT_NAMES, options.widths, options.features)
     steps = max(2, options.passes * len(figures.crops) // options.batch_size)
     optimizer = torch.optim.AdamW(head.parameters(), lr=options.learning_rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, total_steps=steps)
@@ -113,7 +88,7 @@ def train_keypoints(
         chosen = rng.integers(len(figures.crops), size=options.batch_size)
         pairs = [jittered(rng, figures.crops[index], figures.joints[index]) for index in chosen]
         target = torch.from_numpy(np.stack([joints for _, joints in pairs]))
-        missed = (head(_as_input(np.stack([image for image, _ in pairs]))) - target[..., :2]).abs().sum(-1)
+        missed = (head(as_input(np.stack([image for image, _ in pairs]))) - target[..., :2]).abs().sum(-1)
         # hidden joints are guessed too, but count less
         loss = (missed * (0.3 + 0.7 * (target[..., 2] > 0))).mean()
         optimizer.zero_grad(set_to_none=True)
@@ -141,7 +116,7 @@ def keypoint_accuracy(head: KeypointHead, options: KeypointTraining) -> dict[str
     rng = np.random.default_rng([options.seed, 5])
     pairs = [jittered(rng, crop, joints) for crop, joints in zip(figures.crops, figures.joints, strict=True)]
     target = np.stack([joints for _, joints in pairs])
-    found = head(_as_input(np.stack([image for image, _ in pairs]))).numpy()
+    found = head(as_input(np.stack([image for image, _ in pairs]))).numpy()
     # the longer side of the box takes this share of the crop
     side = 1 / (1 + 2 * MARGIN)
     near = np.linalg.norm(found - target[..., :2], axis=-1) <= NEAR * side
@@ -155,7 +130,3 @@ def keypoint_accuracy(head: KeypointHead, options: KeypointTraining) -> dict[str
         "pck@0.1 of the mean pose": round(float((mean <= NEAR)[seen].mean()), 4),
         "figures": float(len(target)),
     }
-
-
-def _as_input(crops: UInt8) -> torch.Tensor:
-    return torch.from_numpy(crops).permute(0, 3, 1, 2).float().div(127.5).sub(1)

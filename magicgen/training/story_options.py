@@ -77,11 +77,14 @@ class ReaderTraining(StrictModel):
 class KeypointTraining(StrictModel):
     """One run of ``magicgen train`` for ``task: keypoint_head``: the network that finds the joints of drawn figures.
 
-    ``pictures`` panels are drawn once and their figures cut out with jitter ``passes`` times.
+    ``pictures`` panels are drawn once and their figures cut out with jitter ``passes`` times. ``widths`` and
+    ``features`` are those of :class:`magicgen.models.keypoint_head.KeypointHead`.
     """
 
     task: Literal["keypoint_head"]
     out: Path
+    widths: Annotated[tuple[Positive, ...], Field(min_length=2, max_length=4)] = (20, 32, 64, 96)
+    features: Positive = 48
     seed: int = 0
     pictures: Positive = 2000
     passes: Positive = 20

@@ -123,7 +123,6 @@ def test_from_upload_to_download(visitor: Watched, tmp_path: Path) -> None:
     page.locator("#history .thumbnail-item").first.wait_for()
 
 
-@pytest.mark.xfail(reason="the canvas of the second visitor does not show the restored drawing", strict=False)
 def test_settings_restore_every_field(visitor: Watched, url: str, browser: Any, tmp_path: Path) -> None:
     """The sidecar of one visitor's video restores every field for another one."""
     sidecar, document = make_rocket(visitor, tmp_path)
@@ -131,7 +130,7 @@ def test_settings_restore_every_field(visitor: Watched, url: str, browser: Any, 
     other.open(url)
     other.upload("#reuse", sidecar)
     restored = "document.querySelector('#canvas canvas').dataset.value.includes('object 1')"
-    other.page.wait_for_function(restored, timeout=20_000)
+    other.page.wait_for_function(restored)
     assert other.page.get_by_label("What happens (optional)").input_value() == "a rocket flies to the right"
     assert other.page.get_by_label("Seed", exact=True).input_value() == str(document["settings"]["seed"])
     assert other.page.locator("#lock input").is_checked()

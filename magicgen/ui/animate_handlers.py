@@ -55,7 +55,7 @@ class AnimateHandlers:
         """A trajectory file -> canvas, frames."""
         with told():
             drawing = self.desk.import_file(Path(path))
-        return gr.update(value=drawing, frames=drawing["frames"]), drawing["frames"]
+        return gr.update(value=drawing), drawing["frames"]
 
     def show_example(self, event: gr.SelectData, request: gr.Request) -> tuple[Any, int, str]:
         """A click in the gallery of examples -> canvas, frames, level."""
@@ -185,7 +185,7 @@ class AnimateHandlers:
 def _on_canvas(photo: Photo, drawing: dict[str, Any] | None) -> Any:
     if drawing is None:
         return gr.update(picture=photo.as_property(), answer=None, value={"version": 1, "objects": []})
-    return gr.update(picture=photo.as_property(), answer=None, value=drawing, frames=drawing["frames"])
+    return gr.update(picture=photo.as_property(), answer=None, value=drawing)
 
 
 def _shown(made: Made) -> tuple[Any, ...]:

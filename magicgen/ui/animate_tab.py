@@ -8,7 +8,7 @@ import gradio as gr
 from magicgen.jobs.animate import AnimateSettings
 from magicgen.ui.animate_desk import AnimateDesk
 from magicgen.ui.animate_handlers import AnimateHandlers
-from magicgen.ui.canvas import make_canvas
+from magicgen.ui.canvas import make_canvas, wish_frames
 from magicgen.ui.examples import Example
 from magicgen.ui.form import Choices, Form, make_form
 from magicgen.ui.told import note
@@ -125,7 +125,7 @@ class AnimateTab:
         canvas.outline(on.find_object, None, canvas, **QUIET, concurrency_limit=2)
         self._import.upload(on.import_file, self._import, [canvas, frames], **QUIET)
         self._reuse.upload(on.restore, self._reuse, [canvas, self._lock, *self._form.components], **QUIET)
-        frames.input(lambda count: gr.update(frames=int(count)), frames, canvas, **SURE)
+        frames.input(lambda count: gr.update(wish=wish_frames(count)), frames, canvas, **SURE)
         self._camera.click(on.move_camera, [canvas, frames, *self._moves], canvas, **QUIET)
         if self._examples:
             self._gallery.select(on.show_example, None, [canvas, frames, self._form.parts["level"]], **QUIET)

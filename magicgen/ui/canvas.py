@@ -1,5 +1,6 @@
 """The drawing area: one gradio component whose value is what the readers of ``magicgen.control`` read."""
 
+import time
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
@@ -41,8 +42,8 @@ def make_canvas(mode: Mode, *, frames: int = 17, fps: float = 8.0, segments: boo
     ``layout`` holds boxes in one frame, mode ``pen`` strokes, whose layer is ``reflection`` for the pen.
 
     Properties that event handlers set with ``gr.update``: ``picture`` (``{"url", "width", "height"}`` or None; width
-    and height are those of the photo, whose pixels boxes snap to), ``frames``, ``fps``, and ``answer``
-    (``{"id", "turn", "mask", "box"}`` or ``{"id", "turn", "error"}``, the outline of an object).
+    and height are those of the photo, whose pixels boxes snap to), ``wish`` (of :func:`wish_frames`), ``fps``, and
+    ``answer`` (``{"id", "turn", "mask", "box"}`` or ``{"id", "turn", "error"}``, the outline of an object).
 
     Events: ``input`` after every finished change, ``outline`` (an object wants its mask; data ``id``,
     ``turn``, ``box``, ``clicks``) and ``photo`` (a picture was dropped and uploaded; data ``path``).
@@ -58,6 +59,7 @@ def make_canvas(mode: Mode, *, frames: int = 17, fps: float = 8.0, segments: boo
         "picture": None,
         "answer": None,
         "frames": frames,
+        "wish": None,
         "fps": fps,
         "segments": segments,
     }
@@ -70,6 +72,11 @@ def make_canvas(mode: Mode, *, frames: int = 17, fps: float = 8.0, segments: boo
         elem_id=elem_id,
         **properties,
     )
+
+
+def wish_frames(count: float) -> dict[str, int]:
+    """The ``wish`` property: stretch what is drawn over so many frames. Every wish is another one, also for as many."""
+    return {"frames": int(count), "turn": time.monotonic_ns() // 1000}
 
 
 def palette() -> list[str]:

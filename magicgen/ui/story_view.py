@@ -125,7 +125,6 @@ class StoryView:
         return gr.update(
             picture=self.property(shown, size),
             palette=palette or ["#333333"],
-            frames=1,
             value={**boxes_document(draft.panel), "tag": draft.tag},
         )
 

@@ -54,9 +54,10 @@ element.addEventListener('paste', (event) => event.clipboardData.files.length &&
 watch('value', () => receive(props.value));
 watch('picture', showPicture);
 watch('answer', () => receiveAnswer(props.answer));
-watch('frames', () => {
-  if (!props.frames || props.frames === state.frames) return;
-  setFrames(props.frames);
+// Only a wish of the slider: a drawing that comes from the page brings its own frames, perhaps a moment later.
+watch('wish', () => {
+  if (!props.wish || props.wish.frames === state.frames) return;
+  setFrames(props.wish.frames);
   commit();
 });
 watch('fps', () => playing && (play(), play()));

@@ -133,7 +133,10 @@ def test_a_transformer_saves_and_loads_its_sparse_layers(tmp_path: Path) -> None
     out = forward_of(model)()
     model.save_pretrained(tmp_path)
     loaded = VideoTransformer.from_pretrained(tmp_path).eval()
-    assert torch.equal(forward_of(loaded)(), out)
+    weights = model.state_dict()
+    assert all(torch.equal(value, weights[key]) for key, value in loaded.state_dict().items())
+    # Weights read from a file may lie at other alignments, which changes the rounding of some kernels.
+    torch.testing.assert_close(forward_of(loaded)(), out, rtol=1e-4, atol=1e-5)
     dense = VideoTransformer.from_config({**model.config, "spatial_sparse": None}).eval()
     left_out = dense.load_state_dict(model.state_dict(), strict=False)
     assert left_out.missing_keys == []

@@ -65,7 +65,8 @@ def test_save_and_load_round_trip(pipe: TrajectoryVideoPipeline, tmp_path) -> No
     pipe.save_pretrained(tmp_path)
     again = TrajectoryVideoPipeline.from_pretrained(tmp_path)
     again.set_progress_bar_config(disable=True)
-    assert np.array_equal(sample(pipe), sample(again))
+    # Weights read from a file may lie at other alignments, which changes the rounding of some kernels.
+    np.testing.assert_allclose(sample(again), sample(pipe), atol=1e-4)
     assert again.config.default_frames == 5
 
 

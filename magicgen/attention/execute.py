@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import assert_never
 
 import torch
 
+from magicgen.attention.kernels import flex, slices, triton_band
 from magicgen.attention.kernels.dense import DenseFn, few
 from magicgen.attention.kernels.gather import run_columns, run_picks
 from magicgen.attention.kernels.heads import HeadGroup, put_heads, take_heads
@@ -127,16 +129,13 @@ def _bind(
         case Kernel.GATHER:
             return _bind_gather(group, grid, device, dense)
         case Kernel.SLICES:
-            from magicgen.attention.kernels.slices import run_band as band
+            return slices.bind_band(group, grid, device)
         case Kernel.FLEX:
-            from magicgen.attention.kernels.flex import bind_band
-
-            return bind_band(group, grid, device)
+            return flex.bind_band(group, grid, device)
         case Kernel.TRITON:
-            from magicgen.attention.kernels.triton_band import bind_band as bind_triton
-
-            return bind_triton(group, grid, device)
-    return lambda q, k, v, out: band(q, k, v, grid, group, out)
+            return triton_band.bind_band(group, grid, device)
+        case _:
+            assert_never(kernel)
 
 
 def _bind_gather(group: HeadGroup, grid: TokenGrid, device: torch.device, dense: DenseFn) -> GroupFn:

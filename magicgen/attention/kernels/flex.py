@@ -12,8 +12,7 @@ from typing import Any
 
 import torch
 
-from magicgen.attention.kernels.heads import HeadGroup
-from magicgen.attention.kernels.slices import line_up, put_back
+from magicgen.attention.kernels.heads import HeadGroup, put_heads, take_heads
 from magicgen.attention.patterns import KEY_BLOCK, BandPlan
 from magicgen.attention.tokens import TokenGrid
 
@@ -85,9 +84,34 @@ def bind_band(
     attend = _compiled()
 
     def run(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, out: torch.Tensor) -> None:
-        q, k, v = (line_up(x, grid, group) for x in (q, k, v))
+        q, k, v = (_line_up(x, grid, group) for x in (q, k, v))
         keys, values = (torch.cat([x[:, :, grid.text :], x[:, :, : grid.text]], dim=2) for x in (k, v))
         result = attend(q[:, :, grid.text :].contiguous(), keys, values, block_mask=block_mask)
-        put_back(result, grid, group, out)
+        _put_back(result, grid, group, out)
 
     return run
+
+
+def _line_up(x: torch.Tensor, grid: TokenGrid, group: HeadGroup) -> torch.Tensor:
+    """The group's heads of ``x`` [B,H,N,D], straight ones first, permuted ones with token-major video."""
+    if not group.permuted:
+        return take_heads(x, group.straight)
+    lined = torch.empty(x.shape[0], len(group.heads), *x.shape[2:], dtype=x.dtype, device=x.device)
+    split = len(group.straight)
+    if group.straight:
+        lined[:, :split] = take_heads(x, group.straight)
+    source = take_heads(x, group.permuted)
+    lined[:, split:, : grid.text] = source[:, :, : grid.text]
+    target = lined[:, split:, grid.text :].unflatten(2, (grid.places, grid.frames))
+    target.copy_(grid.to_token_major(source[:, :, grid.text :]))
+    return lined
+
+
+def _put_back(result: torch.Tensor, grid: TokenGrid, group: HeadGroup, out: torch.Tensor) -> None:
+    """Undoes :func:`_line_up` for the video rows ``result`` [B,h,V,D]."""
+    split = len(group.straight)
+    video = out[:, :, grid.text :]
+    put_heads(video, group.straight, result[:, :split])
+    if group.permuted:
+        frames = video.unflatten(2, (grid.frames, grid.places))
+        put_heads(frames, group.permuted, grid.from_token_major(result[:, split:]))

@@ -4,7 +4,7 @@ import torch
 
 from magicgen.attention.anchor import pick_columns
 from magicgen.attention.kernels.dense import DenseFn
-from magicgen.attention.kernels.heads import HeadGroup, put_heads, take_heads
+from magicgen.attention.kernels.heads import HeadGroup, gather_rows, put_heads, take_heads
 from magicgen.attention.patterns import ColumnPlan, PickPlan
 from magicgen.attention.tokens import TokenGrid
 
@@ -47,18 +47,3 @@ def run_picks(
         queries = q[:, :, grid.text + start : grid.text + stop]
         result = dense(queries, gather_rows(k, heads, rows), gather_rows(v, heads, rows))
         put_heads(video[:, :, start:stop], group.straight, result)
-
-
-def gather_rows(x: torch.Tensor, heads: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """``x[b, heads[i], rows[b, i]]`` for ``x`` [B,H,N,D] and ``rows`` [B,h,m]: [B,h,m,D].
-
-    One index_select over flat rows copies whole rows of D values, for heads before or after tokens in memory alike;
-    torch.gather with a widened index moves single values and is several times slower on a CPU.
-    """
-    batch = torch.arange(x.shape[0], device=x.device)[:, None, None]
-    _, count, tokens, dim = x.shape
-    if x.transpose(1, 2).is_contiguous():
-        flat, index = x.transpose(1, 2).reshape(-1, dim), (batch * tokens + rows) * count + heads[:, None]
-    else:
-        flat, index = x.reshape(-1, dim), (batch * count + heads[:, None]) * tokens + rows
-    return flat.index_select(0, index.flatten()).view(*rows.shape, dim)

@@ -68,14 +68,17 @@ class FrameSequence:
 
     def flow(self, last: int, this: int) -> FrameFlow:
         """Motion from frame ``last`` to its neighbour ``this``, which may be the earlier one."""
+        backward, forward = self.backward(last, this), self.backward(this, last)
+        return FrameFlow(backward, forward, _agreement(backward, forward), _agreement(forward, backward))
+
+    def backward(self, last: int, this: int) -> Floats:
+        """(h, w, 2) float32, from the pixels of frame ``this`` to where they were in its neighbour ``last``."""
         early, late = min(last, this), max(last, this)
         if late not in self._flows:
             before, after = self._grey_bytes(early), self._grey_bytes(late)
             there, back = self._dense.calc(before, after, None), self._dense.calc(after, before, None)
             self._flows[late] = (there.astype(np.float16), back.astype(np.float16))
-        there, back = (field.astype(np.float32) for field in self._flows[late])
-        forward, backward = (there, back) if last < this else (back, there)
-        return FrameFlow(backward, forward, _agreement(backward, forward), _agreement(forward, backward))
+        return self._flows[late][last < this].astype(np.float32)
 
     def _grey_bytes(self, frame: int) -> UInt8:
         return cv2.cvtColor(self.picture(frame), cv2.COLOR_RGB2GRAY)

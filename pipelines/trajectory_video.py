@@ -5,7 +5,6 @@ trajectory into the control branch; models that were trained for it also see a m
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,8 @@ from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 
-from magicgen.control.draft import motion_draft
+from magicgen.control.correction import corrected
+from magicgen.control.draft import Draft, motion_draft
 from magicgen.control.raster import rasterise
 from magicgen.control.tracks import Level, Tracks
 from magicgen.errors import TrajectoryError
@@ -33,6 +33,7 @@ from magicgen.models.conditioning import (
     to_signed,
 )
 from magicgen.models.positions import rotary_embedding
+from magicgen.models.precision import matrix_precision
 from magicgen.models.transformer import ControlWeight
 from magicgen.progress import CancelToken
 from magicgen.sampling import Scheduler, StepReport, control_active, denoise, guided
@@ -224,14 +225,15 @@ class TrajectoryVideoPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         image_latent = self.encode(first[None], generator, num_videos_per_prompt, device)
         latents = self.prepare_latents(image_latent, tracks.frames, generator, latents)
         condition = self.encode(rasterise(tracks, level), generator, num_videos_per_prompt, device)
-        image_half = self.prepare_image_condition(first, image_latent, tracks, level, use_draft, latents.shape[1])
+        draft = motion_draft(first, tracks, level) if use_draft else None
+        image_half = self.prepare_image_condition(first, image_latent, draft, latents.shape[1], tracks.frames)
         conditions = Conditions(
             image_half, condition if self.branch is not None else None, prompt_embeds, negative_prompt_embeds
         )
 
         # 4. Denoise.
         self._num_timesteps = steps
-        with self._autocast(autocast, device), self.progress_bar(total=steps) as bar:
+        with matrix_precision(autocast, device, self.transformer.dtype), self.progress_bar(total=steps) as bar:
             predict = self.predictor(conditions, steps, control_weight, control_range, attention_kwargs)
             callback = self._step_callback(callback_on_step_end, callback_on_step_end_tensor_inputs, bar)
             latents = denoise(
@@ -247,7 +249,9 @@ class TrajectoryVideoPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         self._current_timestep = None
 
         # 5. Decode.
-        frames = latents if output_type == "latent" else self.decode(latents, output_type)
+        frames = latents
+        if output_type != "latent":
+            frames = self.decode(latents, output_type, draft, image_half)
         self.maybe_free_model_hooks()
         return TrajectoryVideoOutput(frames=frames) if return_dict else (frames,)
 
@@ -362,22 +366,18 @@ class TrajectoryVideoPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         self,
         first: npt.NDArray[np.uint8],
         image_latent: torch.Tensor,
-        tracks: Tracks,
-        level: Level,
-        use_draft: bool,
+        draft: Draft | None,
         latent_frames: int,
+        frames: int,
     ) -> torch.Tensor:
-        """The image half of the backbone's input, with the motion draft where it is used."""
+        """The image half of the backbone's input, with the motion draft where there is one."""
         config = self.transformer.config
         extra = config.in_channels - 2 * config.out_channels
         if not self.knows_drafts:
             return image_condition(image_latent, latent_frames, extra, None, None)
-        if not use_draft:
-            held = self.encode(
-                np.repeat(first[None], tracks.frames, axis=0), None, len(image_latent), image_latent.device
-            )
+        if draft is None:
+            held = self.encode(np.repeat(first[None], frames, axis=0), None, len(image_latent), image_latent.device)
             return image_condition(image_latent, latent_frames, extra, held, None)
-        draft = motion_draft(first, tracks, level)
         carried = self.encode(draft.frames, None, image_latent.shape[0], image_latent.device)
         state = draft_state_channels(torch.from_numpy(draft.state)[None]).to(carried)
         return image_condition(
@@ -436,10 +436,18 @@ class TrajectoryVideoPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
 
         return predict
 
-    def decode(self, latents: torch.Tensor, output_type: str) -> Any:
-        """(B, F, C, h, w) latents -> frames in the wanted form."""
-        video = decode_video(self.vae, latents).float().add(1).div(2).clamp(0, 1)
-        frames = video.permute(0, 2, 3, 4, 1).cpu()
+    def decode(
+        self, latents: torch.Tensor, output_type: str, draft: Draft | None = None, image: torch.Tensor | None = None
+    ) -> Any:
+        """(B, F, C, h, w) latents -> frames in the wanted form.
+
+        With a draft and the image half that holds its latents, for networks that correct it, its details are put back.
+        """
+        frames = self._pixels(latents)
+        if draft is not None and image is not None and self.transformer.config.predicts_residual:
+            before = self._pixels(image[:1, :, : latents.shape[2]])[0].mul(255).numpy()
+            clips = [corrected(draft, before, clip.mul(255).numpy()) for clip in frames]
+            frames = torch.from_numpy(np.stack(clips)).div(255)
         match output_type:
             case "pt":
                 return frames.permute(0, 1, 4, 2, 3)
@@ -450,6 +458,11 @@ class TrajectoryVideoPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
                 return pixels if output_type == "uint8" else [[Image.fromarray(f) for f in clip] for clip in pixels]
             case _:
                 raise TrajectoryError(f"output_type must be np, uint8, pt, pil or latent; got '{output_type}'.")
+
+    def _pixels(self, latents: torch.Tensor) -> torch.Tensor:
+        """(B, F, C, h, w) latents -> (B, T, H, W, 3) float32 in [0, 1] on the CPU."""
+        video = decode_video(self.vae, latents).float().add(1).div(2).clamp(0, 1)
+        return video.permute(0, 2, 3, 4, 1).cpu().contiguous()
 
     def enable_model_cpu_offload(self, *args: Any, **kwargs: Any) -> None:
         """As in diffusers; branch and backbone, which alternate in every step, stay on the device together."""
@@ -481,17 +494,3 @@ class TrajectoryVideoPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
             return (changed or {}).get("latents")
 
         return after_step
-
-    def _autocast(self, wanted: bool | None, device: torch.device) -> Any:
-        if wanted is None:
-            wanted = device.type == "cpu" and self.transformer.dtype == torch.float32 and _has_native_bfloat16()
-        return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else nullcontext()
-
-
-def _has_native_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 tiles in hardware.
-
-    AVX-512's bfloat16 alone does not do: measured 1.3 times slower than float32 over a whole generation.
-    """
-    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(supported is not None and supported())

@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from magicgen.control.correction import corrected
+from magicgen.control.cut_boxes import slid_behind, unclipped_boxes
 from magicgen.control.draft import DraftState, motion_draft
+from magicgen.control.exemplar import fill_like_surroundings
 from magicgen.control.inpaint import fill_holes, membrane
-from magicgen.control.placement import place, unclipped_boxes
+from magicgen.control.placement import place
 from magicgen.control.tracks import BoxLevel, MaskLevel, SparseBoxLevel, Tracks, boxes_from_masks
 from tests.tiny import square_photo, square_tracks
 
@@ -35,7 +38,7 @@ def test_square_arrives_where_its_tracks_say(level) -> None:
 
 def test_hole_shows_the_ramp_behind_the_object() -> None:
     photo, tracks = square_photo(), square_tracks()
-    last = motion_draft(photo, tracks, BoxLevel()).frames[-1]
+    last = motion_draft(photo, tracks, BoxLevel(), fill_holes).frames[-1]
     truth = np.linspace(60, 200, 48)[None, 6:16]
     assert np.abs(last[8:18, 6:16, 0].astype(float) - truth).max() < 12
 
@@ -123,9 +126,89 @@ def test_any_box_gives_a_draft(x: float, y: float, w: float, h: float, seed: int
     boxes[0, 1:] = np.linspace(boxes[0, 0], [x, y, x + w, y + h], 5)[1:]
     photo = np.random.default_rng(seed).integers(0, 255, (32, 48, 3), dtype=np.uint8)
     moved = replace(tracks, boxes=boxes.astype(np.float32), masks=None)
-    draft = motion_draft(photo, moved, BoxLevel())
+    draft = motion_draft(photo, moved, BoxLevel(), fill_holes)
     assert draft.frames.dtype == np.uint8
     assert np.array_equal(draft.frames[0], photo)
     assert set(np.unique(draft.state)) <= {0, 1, 2}
-    again = motion_draft(photo, moved, BoxLevel())
+    again = motion_draft(photo, moved, BoxLevel(), fill_holes)
     assert np.array_equal(draft.frames, again.frames)
+
+
+def test_sinking_object_keeps_its_size_and_is_hidden() -> None:
+    boxes = np.tile([0.2, 0.2, 0.5, 0.8], (5, 1))
+    boxes[:, 1] = [0.2, 0.3, 0.45, 0.6, 0.75]
+    whole, windows = slid_behind(boxes)
+    np.testing.assert_allclose(whole[:, 3] - whole[:, 1], 0.6)
+    np.testing.assert_allclose(whole[:, 1], boxes[:, 1])
+    assert (windows[1:, 3] == 0.8).all() and np.isinf(windows[:, :3]).all() and np.isinf(windows[0]).all()
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        pytest.param([0.2, 0.4, 0.5, 0.6], id="flattened from both sides: turns"),
+        pytest.param([0.2, 0.3, 0.5, 0.8], id="a little lower: squeezed"),
+        pytest.param([0.35, 0.5, 0.5, 0.8], id="smaller as a whole: goes away"),
+    ],
+)
+def test_other_shrinking_boxes_hide_nothing(last: list[float]) -> None:
+    boxes = np.linspace([0.2, 0.2, 0.5, 0.8], last, 5)
+    whole, windows = slid_behind(boxes)
+    assert np.array_equal(whole, boxes) and np.isinf(windows).all()
+
+
+def test_hidden_part_is_not_painted() -> None:
+    boxes = np.array([[[10, 10, 30, 40], [10, 34, 30, 40]]], np.float32) / 64
+    first = np.zeros((1, 64, 64), np.bool_)
+    first[0, 10:40, 10:30] = True
+    photo = np.full((64, 64, 3), 90, np.uint8)
+    photo[10:25, 10:30], photo[25:40, 10:30] = (250, 0, 0), (0, 0, 250)
+    last = motion_draft(photo, Tracks(("head",), first, boxes), BoxLevel()).frames[1]
+    assert (np.abs(last[36:39, 14:26].astype(int) - (250, 0, 0)) < 3).all()  # its upper end, not all of it squeezed
+    assert (np.abs(last[42:, 14:26].astype(int) - 90) < 3).all()
+
+
+def stripes(height: int = 64, width: int = 96) -> np.ndarray:
+    rows, columns = np.indices((height, width))
+    return np.stack([120 + 80 * ((columns // 4) % 2), 60 + rows, 200 - rows], axis=-1).astype(np.uint8)
+
+
+def test_hole_gets_the_texture_around_it() -> None:
+    picture, hole = stripes(), np.zeros((64, 96), np.bool_)
+    hole[20:44, 36:60] = True
+    dirty = picture.copy()
+    dirty[hole] = 0
+    filled = fill_like_surroundings(dirty, hole)
+    assert np.array_equal(filled[~hole], picture[~hole])
+    error = np.square(filled[hole].astype(float) - picture[hole]).mean()
+    smooth = np.square(fill_holes(dirty, hole)[hole].astype(float) - picture[hole]).mean()
+    assert error < 0.1 * smooth
+    assert np.array_equal(filled, fill_like_surroundings(dirty, hole))
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**16))
+def test_any_hole_of_any_picture_can_be_filled(height: int, width: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    picture = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    hole = generator.random((height, width)) < generator.random()
+    filled = fill_like_surroundings(picture, hole)
+    assert filled.shape == picture.shape and filled.dtype == np.uint8
+    assert np.array_equal(filled[~hole], picture[~hole])
+
+
+def test_draft_without_corrections_comes_back_exactly() -> None:
+    draft = motion_draft(square_photo(), square_tracks(), BoxLevel())
+    decoded = np.stack([cv2.GaussianBlur(frame, (5, 5), 2) for frame in draft.frames]).astype(np.float32)
+    np.testing.assert_allclose(corrected(draft, decoded, decoded), draft.frames, atol=1e-3)
+
+
+def test_clear_corrections_are_taken_over_and_faint_ones_only_near_what_moves() -> None:
+    draft = motion_draft(square_photo(64, 96), square_tracks(5, 64, 96), BoxLevel())
+    before = draft.frames.astype(np.float32)
+    away = np.s_[1:, 40:60, 60:90]
+    near = draft.state[1:] == DraftState.CARRIED
+    faint, clear = corrected(draft, before, before + 4), corrected(draft, before, before - 50)
+    assert np.abs(faint[1:][near] - before[1:][near] - 4).max() < 0.5
+    assert np.abs(faint[away] - before[away]).max() < 1
+    assert (before[away] - clear[away]).min() > 40

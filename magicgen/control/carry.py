@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from magicgen.control.placement import place
+from magicgen.control.placement import Placement, place, shown_share
 from magicgen.control.rle import encode_rle
 from magicgen.control.tracks import Bools, Tracks
 from magicgen.control.trajectory import MaskMotion, Trajectory, TrajectoryObject
@@ -21,7 +21,7 @@ def carry_masks(tracks: Tracks) -> Trajectory:
     for index, name in enumerate(tracks.names):
         first = tracks.first_masks[index]
         later = (
-            _moved(first, placement.matrices[index, frame]) if placement.present[index, frame] else None
+            _moved(first, placement, (index, frame)) if placement.present[index, frame] else None
             for frame in range(1, tracks.frames)
         )
         masks = (encode_rle(first), *(None if mask is None or not mask.any() else encode_rle(mask) for mask in later))
@@ -29,7 +29,7 @@ def carry_masks(tracks: Tracks) -> Trajectory:
     return Trajectory(tracks.frames, tuple(objects))
 
 
-def _moved(mask: Bools, matrix: np.ndarray) -> Bools:
+def _moved(mask: Bools, placement: Placement, where: tuple[int, int]) -> Bools:
     height, width = mask.shape
-    cover = cv2.warpAffine(mask.astype(np.float32), matrix, (width, height), flags=cv2.INTER_LINEAR)
-    return np.asarray(cover >= 0.5)
+    cover = cv2.warpAffine(mask.astype(np.float32), placement.matrices[where], (width, height), flags=cv2.INTER_LINEAR)
+    return np.asarray(cover * shown_share(placement.windows[where], (0, height, 0, width)) >= 0.5)

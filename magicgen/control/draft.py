@@ -6,6 +6,7 @@ shading, turning, shadows. The idea is that of Wan-Move (features of the first f
 Time-to-Move (a crude animation as the start); here it is pixels, and the model also sees which of them are guesses.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -13,11 +14,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from magicgen.control.inpaint import fill_holes
-from magicgen.control.placement import Placement, place
+from magicgen.control.exemplar import fill_like_surroundings
+from magicgen.control.placement import Placement, place, shown_share
 from magicgen.control.tracks import Level, Tracks
 
 Image = npt.NDArray[np.uint8]
+Fill = Callable[[Image, npt.NDArray[np.bool_]], Image]
+
+# Pixels around a mask that still show the object: masks are rarely exact, and edges are blended.
+RIM = 3
 
 
 class DraftState(IntEnum):
@@ -41,13 +46,15 @@ class Draft:
     state: Image
 
 
-def motion_draft(first_frame: Image, tracks: Tracks, level: Level) -> Draft:
+def motion_draft(first_frame: Image, tracks: Tracks, level: Level, fill: Fill = fill_like_surroundings) -> Draft:
     """Carry the objects of a photo along their tracks.
 
     Args:
         first_frame: (H, W, 3) uint8, the size of the tracks.
         tracks: what every object does.
         level: how much of the tracks may be used.
+        fill: ``(picture, hole) -> picture`` that invents what the objects uncover. Training uses the faster
+            :func:`magicgen.control.inpaint.fill_holes`.
 
     Returns:
         The draft. At the mask level silhouettes are those of the given masks; at the box levels those of the first
@@ -55,8 +62,8 @@ def motion_draft(first_frame: Image, tracks: Tracks, level: Level) -> Draft:
     """
     known = tracks.at_level(level)
     placement = place(known)
-    footprint = _grown(np.asarray(known.first_masks.any(axis=0)), 2)
-    background = fill_holes(first_frame, footprint)
+    footprint = _grown(np.asarray(known.first_masks.any(axis=0)), RIM)
+    background = fill(first_frame, footprint)
     frames = np.repeat(background[None], known.frames, axis=0)
     state = np.where(footprint, np.uint8(DraftState.HOLE), np.uint8(DraftState.UNTOUCHED))
     states = np.repeat(state[None], known.frames, axis=0)
@@ -105,7 +112,7 @@ def _paint(
     matrix = placement.matrices[where]
     if np.abs(matrix - np.eye(2, 3)).max() < 0.02 and (outline is None or np.array_equal(outline, sprite.mask)):
         # An object at rest keeps its own pixels, with the blended edge that it has in the photo.
-        rest = _grown(sprite.mask, 2)
+        rest = _grown(sprite.mask, RIM)
         frame[rest] = first_frame[rest]
         state[rest] = DraftState.CARRIED
         return
@@ -121,6 +128,7 @@ def _paint(
         alpha = cv2.warpAffine(sprite.alpha, local, size, flags=cv2.INTER_LINEAR)
     else:
         alpha = cv2.GaussianBlur(outline[top:bottom, left:right].astype(np.float32), (3, 3), 0.6)
+    alpha *= shown_share(placement.windows[where], window)
     area = np.s_[top:bottom, left:right]
     blend = alpha[..., None]
     frame[area] = np.rint(frame[area] * (1 - blend) + colours * blend).astype(np.uint8)

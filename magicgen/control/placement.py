@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
+from magicgen.control.cut_boxes import slid_behind, unclipped_boxes
 from magicgen.control.tracks import Tracks, boxes_from_masks
 
 Matrix = npt.NDArray[np.float64]
@@ -34,10 +35,12 @@ class Placement:
     Attributes:
         matrices: (N, T, 2, 3) float64, first-frame pixel -> pixel of frame t.
         present: (N, T) bool, whether the object is known to be in the picture.
+        windows: (N, T, 4) float64 pixel boxes outside of which an object is hidden; infinite where it is not.
     """
 
     matrices: Matrix
     present: npt.NDArray[np.bool_]
+    windows: npt.NDArray[np.float64]
 
 
 def place(tracks: Tracks) -> Placement:
@@ -45,15 +48,25 @@ def place(tracks: Tracks) -> Placement:
     count, frames = len(tracks.names), tracks.frames
     matrices = np.tile(np.eye(2, 3), (count, frames, 1, 1))
     present = np.ones((count, frames), dtype=np.bool_)
+    windows = np.tile([-np.inf, -np.inf, np.inf, np.inf], (count, frames, 1))
     for index in range(count):
         if tracks.masks is None:
             angles = None if tracks.angles is None else tracks.angles[index]
             boxes, present[index] = _complete_boxes(tracks.boxes[index])
-            matrices[index] = _follow_boxes(tracks.first_masks[index], boxes, angles)
+            matrices[index], windows[index] = _follow_boxes(tracks.first_masks[index], boxes, angles)
         else:
             others = np.asarray(np.delete(tracks.masks, index, axis=0).any(axis=0)) if count > 1 else None
             matrices[index], present[index] = _follow_masks(tracks.first_masks[index], tracks.masks[index], others)
-    return Placement(matrices, present)
+    return Placement(matrices, present, windows)
+
+
+def shown_share(shown: npt.NDArray[np.float64], window: tuple[int, int, int, int]) -> npt.NDArray[np.float32]:
+    """The share of every pixel of ``window`` (top, bottom, left, right) inside the box ``shown``, in [0, 1]."""
+    top, bottom, left, right = window
+    rows, columns = np.arange(top, bottom), np.arange(left, right)
+    across = np.minimum(columns + 1, shown[2]) - np.maximum(columns, shown[0])
+    down = np.minimum(rows + 1, shown[3]) - np.maximum(rows, shown[1])
+    return (down.clip(0, 1)[:, None] * across.clip(0, 1)[None]).astype(np.float32)
 
 
 def _complete_boxes(boxes: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
@@ -92,42 +105,23 @@ def _curved(knots: npt.NDArray[np.int_], boxes: npt.NDArray[np.float64], count: 
     return np.concatenate([path - calm[:, 2:] / 2, path + calm[:, 2:] / 2], axis=1)
 
 
-def unclipped_boxes(boxes: npt.NDArray[np.float64], margin: float) -> npt.NDArray[np.float64]:
-    """Boxes of visible parts -> boxes of whole objects, where the picture's border cut them.
-
-    A box that touches a border is extended over it to the size that the object had when it was last (or will first be)
-    seen whole, scaled by the other side where that one is whole.
-    """
-    result = boxes.copy()
-    sizes = np.stack([boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]], axis=1)
-    low, high = boxes[:, :2] <= margin, boxes[:, 2:] >= 1 - margin
-    cut = low ^ high  # an object that touches both borders is not leaving
-    whole = ~cut.any(axis=1)
-    if not whole.any():
-        return result
-    frames = np.arange(len(boxes))
-    for t in np.flatnonzero(~whole):
-        reference = sizes[frames[whole][np.argmin(np.abs(frames[whole] - t))]]
-        ratios = [sizes[t, axis] / max(reference[axis], 1e-6) for axis in (0, 1) if not cut[t, axis]]
-        scale = ratios[0] if ratios else 1.0
-        for axis in (0, 1):
-            missing = reference[axis] * scale - sizes[t, axis]
-            if cut[t, axis] and missing > 0:
-                result[t, axis if low[t, axis] else axis + 2] += -missing if low[t, axis] else missing
-    return result
-
-
 def _follow_boxes(
     mask: npt.NDArray[np.bool_], boxes: npt.NDArray[np.float64], angles: npt.NDArray[np.float32] | None
-) -> Matrix:
+) -> tuple[Matrix, npt.NDArray[np.float64]]:
+    """Matrices (T, 2, 3) and the windows (T, 4), in pixels, that show the object."""
     height, width = mask.shape
     scale = np.array([width, height, width, height], dtype=np.float64)
-    whole = unclipped_boxes(boxes, margin=0.75 / min(height, width)) * scale
+    whole = unclipped_boxes(boxes, margin=0.75 / min(height, width))
+    windows = np.tile([-np.inf, -np.inf, np.inf, np.inf], (len(boxes), 1))
+    if angles is None:
+        whole, windows = slid_behind(whole)
+    whole, windows = whole * scale, windows * scale
     start = boxes_from_masks(mask[None])[0].astype(np.float64) * scale
     # The drawn box of frame 0 and the mask need not agree; the object moves as the boxes move relative to frame 0.
     origin = start if not np.isfinite(boxes[0]).all() else whole[0]
     turns = np.zeros(len(boxes)) if angles is None else np.nan_to_num(angles - angles[0])
-    return np.stack([_box_matrix(origin, box, float(turn)) for box, turn in zip(whole, turns, strict=True)])
+    matrices = [_box_matrix(origin, box, float(turn)) for box, turn in zip(whole, turns, strict=True)]
+    return np.stack(matrices), windows
 
 
 def _box_matrix(origin: npt.NDArray[np.float64], box: npt.NDArray[np.float64], degrees: float) -> Matrix:
@@ -148,7 +142,7 @@ def _follow_masks(
     height, width = first.shape
     present = np.asarray(masks.reshape(len(masks), -1).any(axis=1))
     boxes, _ = _complete_boxes(boxes_from_masks(masks))
-    by_box = _follow_boxes(first, boxes, None)
+    by_box, _ = _follow_boxes(first, boxes, None)
     matrices = by_box.copy()
     registrar = _MaskRegistrar(first)
     step = max(1, min(height, width) // COARSE_SIDE)

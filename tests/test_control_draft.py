@@ -140,7 +140,9 @@ def test_sinking_object_keeps_its_size_and_is_hidden() -> None:
     whole, windows = slid_behind(boxes)
     np.testing.assert_allclose(whole[:, 3] - whole[:, 1], 0.6)
     np.testing.assert_allclose(whole[:, 1], boxes[:, 1])
-    assert (windows[1:, 3] == 0.8).all() and np.isinf(windows[:, :3]).all() and np.isinf(windows[0]).all()
+    assert (windows[1:, 3] == 0.8).all()
+    assert np.isinf(windows[:, :3]).all()
+    assert np.isinf(windows[0]).all()
 
 
 @pytest.mark.parametrize(
@@ -154,7 +156,8 @@ def test_sinking_object_keeps_its_size_and_is_hidden() -> None:
 def test_other_shrinking_boxes_hide_nothing(last: list[float]) -> None:
     boxes = np.linspace([0.2, 0.2, 0.5, 0.8], last, 5)
     whole, windows = slid_behind(boxes)
-    assert np.array_equal(whole, boxes) and np.isinf(windows).all()
+    assert np.array_equal(whole, boxes)
+    assert np.isinf(windows).all()
 
 
 def test_hidden_part_is_not_painted() -> None:
@@ -193,7 +196,8 @@ def test_any_hole_of_any_picture_can_be_filled(height: int, width: int, seed: in
     picture = generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
     hole = generator.random((height, width)) < generator.random()
     filled = fill_like_surroundings(picture, hole)
-    assert filled.shape == picture.shape and filled.dtype == np.uint8
+    assert filled.shape == picture.shape
+    assert filled.dtype == np.uint8
     assert np.array_equal(filled[~hole], picture[~hole])
 
 

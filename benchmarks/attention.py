@@ -8,7 +8,8 @@
     python -m benchmarks.attention --shapes cogvideox1.5-5b --device cuda --dry-run
 
 Without --shapes: the model's own run, from photo to frames, dense and by its plan. With --shapes: a CogVideoX
-transformer of that size with random weights, one forward, at the published mean density of Sparse-vDiT (26.5 %).
+transformer of that size with random weights, one forward each at the densities of --forward-density (by default 26.5 %,
+the published mean of Sparse-vDiT, and 30 %).
 """
 
 import argparse
@@ -43,6 +44,7 @@ from magicgen.errors import MagicGenError, PlanError
 
 RESULTS = Path(__file__).resolve().parent / "results"
 PUBLISHED_DENSITY = 0.265
+FORWARD_DENSITIES = (PUBLISHED_DENSITY, 0.3)
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ SHAPES = {
     "cogvideox1.5-5b": ModelShape(42, 48, 22, 96, 170, 2),  # 81 frames of 1360x768: 45,106 tokens
     "cogvideox-5b": ModelShape(42, 48, 13, 60, 90, None),  # 49 frames of 720x480: 17,776 tokens
     "tiny-long": ModelShape(8, 4, 13, 32, 48, None, text=16, text_dim=32, time_dim=64),  # 5,008 tokens
+    "toy": ModelShape(2, 6, 6, 16, 24, 2, text=18, text_dim=32, time_dim=64),  # shows that the code runs
 }
 
 
@@ -108,6 +111,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--text", type=int, default=24, help="text tokens of the kernel tables")
     add("--heads", type=int, default=4)
     add("--density", type=float, default=0.3, help="density of the kernel table")
+    add(
+        "--forward-density",
+        type=float,
+        nargs="+",
+        default=FORWARD_DENSITIES,
+        help="densities of whole forwards, with --shapes",
+    )
     add("--shapes", choices=tuple(SHAPES), default=None, help="random weights at a published size")
     add("--device", default="cpu")
     add("--dtype", choices=("float32", "bfloat16", "float16"), default=None)
@@ -212,21 +222,23 @@ def _measure_shapes(options: argparse.Namespace) -> dict[str, Any]:
     print(kernel_table(rows), file=sys.stderr)
     described["kernels"] = as_json(rows)
     if options.what != "kernels":
-        density = PUBLISHED_DENSITY if options.shapes == "cogvideox1.5-5b" else options.density
-        row = _forward(shape, device, dtype, density, name, options)
-        print(run_table(row), file=sys.stderr)
-        described["forward"] = asdict(row)
+        described["forwards"] = _forwards(shape, device, dtype, name, options)
     return described
 
 
-def _forward(
-    shape: ModelShape, device: torch.device, dtype: torch.dtype, density: float, dense: str, options: argparse.Namespace
-) -> Any:
-    """One forward of a transformer with random weights, dense (by the best backend) against a mixed plan."""
+def _forwards(
+    shape: ModelShape, device: torch.device, dtype: torch.dtype, dense: str, options: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """Forwards of a transformer with random weights, by the best dense backend against mixed plans."""
     model = _random_transformer(shape, device, dtype)
     run = _random_call(model, shape, device, dtype)
-    plan = mixed_plan(shape, density, device, options.shapes)
-    return bench_run({"transformer": model}, run, plan, pairs=options.pairs, kernel=options.kernel, dense=dense)
+    rows = []
+    for density in options.forward_density:
+        plan = mixed_plan(shape, density, device, options.shapes)
+        row = bench_run({"transformer": model}, run, plan, pairs=options.pairs, kernel=options.kernel, dense=dense)
+        print(f"one forward, {run_table(row)}", file=sys.stderr)
+        rows.append({"asked_density": density, **asdict(row)})
+    return rows
 
 
 def mixed_plan(shape: ModelShape, density: float, device: torch.device, name: str) -> SparsePlan:

@@ -43,16 +43,18 @@ def tiny_transformer(seed: int = 0, layers: int = LAYERS) -> CogVideoXTransforme
 def forward_of(
     model: torch.nn.Module, batch: int = 1, grid: TokenGrid = GRID, samples: slice = slice(None)
 ) -> Callable[[float], torch.Tensor]:
-    """A function timestep -> prediction on fixed random latents and text: ``samples`` of a batch."""
+    """A function timestep -> prediction on fixed random latents and text (``samples`` of a batch), on its device."""
+    weight = next(model.parameters())
     generator = torch.Generator().manual_seed(1)
     latents = torch.randn(batch, grid.frames, 32, 2 * grid.height, 2 * grid.width, generator=generator)[samples]
     text = torch.randn(batch, grid.text, 32, generator=generator)[samples]
     size = (grid.height, grid.width)
-    rotary = get_3d_rotary_pos_embed(HEAD_DIM, ((0, 0), size), size, grid.frames)
+    rotary = get_3d_rotary_pos_embed(HEAD_DIM, ((0, 0), size), size, grid.frames, device=weight.device)
+    latents, text = latents.to(weight), text.to(weight)
 
     def run(timestep: float = 500.0) -> torch.Tensor:
         with torch.no_grad():
-            times = torch.full((len(latents),), timestep)
+            times = torch.full((len(latents),), timestep, device=weight.device)
             return model(latents, text, times, image_rotary_emb=rotary, return_dict=False)[0]
 
     return run

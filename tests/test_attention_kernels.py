@@ -311,13 +311,3 @@ def test_kernels_without_a_backward_pass_are_left_out_where_gradients_flow() -> 
 
 def test_triton_says_why_it_cannot_run() -> None:
     assert triton_unavailable(torch.device("cpu"), torch.bfloat16, 64) is not None
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("kernel", ["triton", "flex", "slices"])
-def test_kernels_on_the_gpu(kernel: str) -> None:
-    grid = TokenGrid(text=226, frames=5, height=20, width=21)
-    specs: tuple[Spec, ...] = (Diagonal(0.3, 128), MultiDiagonal(0.3, 128), VerticalStripe((1, 7)), Anchor(0.2, 256))
-    qkv = tuple(x.cuda() for x in inputs(grid, 4, 2, torch.bfloat16, dim=64))
-    assert relative(run(specs, grid, qkv, kernel), reference_attention(*qkv, grid, specs)) < 1e-2

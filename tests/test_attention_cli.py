@@ -1,9 +1,11 @@
 """``magicgen plan``, ``magicgen plan show`` and the benchmark program, on a small real model."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from magicgen.attention.auto import SHIPPED_PLANS
 from magicgen.attention.patterns import Diagonal, VerticalStripe
@@ -13,6 +15,8 @@ from magicgen.attention.tokens import TokenGrid
 from magicgen.config import load_config
 from magicgen.jobs.plan import PlanRequest
 from magicgen.media import read_image
+from magicgen.weights import resolve_model
+from magicgen.weights.fingerprint import weights_fingerprint
 from tests.cli_runner import Run
 
 REQUESTS = Path(__file__).resolve().parents[1] / "configs" / "attention"
@@ -29,6 +33,7 @@ def test_plan_finds_writes_and_shows(run: Run, small_model: Path, tmp_path: Path
     assert set(plan.parts) == {"transformer", "control_branch"}
     assert (plan.grid.frames, plan.grid.height, plan.grid.width) == (2, 2, 3)
     assert plan.record.settings["steps"] == 2
+    assert plan.record.weights == weights_fingerprint(resolve_model(str(small_model)))
     assert plan.is_dense == plan.record.note.startswith("do not sparsify")
 
     code, out, _ = run("plan", "show", path, "--out", tmp_path / "plan.png")
@@ -49,6 +54,17 @@ def test_requests_come_from_files_and_options_before_them(run: Run, small_model:
     code, _, err = run("plan", "--config", tmp_path / "request.yaml")
     assert code == 2
     assert "did you mean 'psnr'" in err
+
+
+def test_fingerprints_tell_weights_apart(small_model: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(small_model, tmp_path / "copy")
+    before = weights_fingerprint(resolve_model(str(small_model)))
+    assert len(before) == 16
+    assert weights_fingerprint(resolve_model(str(copy))) == before
+    (file,) = (copy / "branch").glob("*.safetensors")
+    tensors = load_file(file)
+    save_file({name: tensor + 0.01 for name, tensor in tensors.items()}, file)
+    assert weights_fingerprint(resolve_model(str(copy))) != before
 
 
 @pytest.mark.parametrize("path", sorted(REQUESTS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -131,3 +147,18 @@ def test_benchmark_of_a_whole_run(small_model: Path, tmp_path: Path) -> None:
     assert run["psnr"] is None or run["psnr"] > 40
     assert "LPIPS" in run["lpips_note"]
     assert run["report"]["uncovered"] == ["control_branch"]
+
+
+def test_shipped_plans_are_measured_at_their_own_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks.attention import _parser
+    from benchmarks.shipped_plans import main, measurement, read_requests
+
+    monkeypatch.chdir(REQUESTS.parents[1])
+    for request in read_requests(None):
+        given = _parser().parse_args(measurement(request, "1"))
+        plan = read_plan(given.plan)
+        assert (given.frames - 1) // 4 + 1 == plan.grid.frames
+        assert (given.height // 16, given.width // 16) == (plan.grid.height, plan.grid.width)
+        assert given.image.is_file()
+        assert given.trajectory.is_file()
+    assert main(["--only", "absent", "--measure"]) == 2

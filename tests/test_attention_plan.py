@@ -200,6 +200,20 @@ def test_auto_takes_the_plan_that_fits_and_gains_most(tmp_path: Path) -> None:
     assert choose("auto", [slow], shapes={"transformer": (3, 4, 64)}).plan is None
 
 
+def test_a_plan_belongs_to_the_weights_that_it_was_found_on(tmp_path: Path) -> None:
+    plan = phased_plan()
+    known = replace(plan, record=plan.record.model_copy(update={"weights": "0123456789abcdef"}))
+    path = write_plan(tmp_path / "known.json", known)
+    same, other = {"weights": "0123456789abcdef"}, {"weights": "fedcba9876543210"}
+    assert choose("auto", [path], model_id="a/renamed/folder", **same).plan == known
+    assert choose(str(path), [], **same).plan == known
+    assert "other weights" in choose("auto", [path], **other).reason
+    with pytest.raises(PlanError, match=r"0123456789abcdef of tiny.*fedcba9876543210"):
+        choose(str(path), [], **other)
+    assert choose("auto", [path]).plan == known
+    assert "weights 0123456789abcdef" in plan_table(known)
+
+
 def test_named_plans_and_dense(tmp_path: Path, plan_path: Path) -> None:
     assert choose("dense", []).plan is None
     assert choose(str(plan_path), []).plan == phased_plan()

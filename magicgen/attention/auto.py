@@ -33,6 +33,7 @@ def choose_attention(
     grid: TokenGrid,
     device: str,
     shipped: Iterable[Path],
+    weights: str = "",
 ) -> AttentionChoice:
     """Settles ``--attention dense|auto|PLAN.json``, from configurations alone: nothing has to be loaded.
 
@@ -44,16 +45,19 @@ def choose_attention(
         grid: the run's tokens.
         device: "cpu", "cuda", ...
         shipped: plan files that ``auto`` looks at.
+        weights: fingerprint of the run's weights, "" if unknown; where a plan has one as well, it decides whose plan it
+            is, and the name does not matter.
 
     Raises:
-        PlanError: a named plan cannot be read or is for another model or grid.
+        PlanError: a named plan cannot be read or is for another model, other weights or another grid.
     """
     if wanted == "dense":
         return AttentionChoice(None, "dense attention, as asked")
     if wanted == "auto":
-        return _best_shipped(model_id, shapes, grid, device, shipped)
+        return _best_shipped(model_id, weights, shapes, grid, device, shipped)
     plan = read_plan(wanted)
     check_shapes(plan, shapes)
+    _check_weights(plan, model_id, weights)
     check_grid(plan, grid)
     if plan.is_dense:
         return AttentionChoice(None, f"dense attention: {plan.record.note or f'the plan {wanted} says so'}")
@@ -67,6 +71,15 @@ def check_shapes(plan: SparsePlan, shapes: Shapes) -> None:
             check_fit(plan, name, layers=layers, heads=heads, head_dim=head_dim)
 
 
+def _check_weights(plan: SparsePlan, model_id: str, weights: str) -> None:
+    found_on = plan.record.weights
+    if found_on and weights and found_on != weights:
+        raise PlanError(
+            f"the plan was found on the weights {found_on} of {plan.model}; those of {model_id} are {weights}, whose "
+            "heads may look elsewhere. Search a plan for this model with 'magicgen plan'."
+        )
+
+
 def token_grid(config: Any, *, text: int, frames: int, height: int, width: int) -> TokenGrid:
     """The grid of a run: ``frames``, ``height`` and ``width`` of the latents, ``text`` tokens of the prompt."""
     patch, patch_frames = config["patch_size"], config.get("patch_size_t") or 1
@@ -74,13 +87,13 @@ def token_grid(config: Any, *, text: int, frames: int, height: int, width: int) 
 
 
 def _best_shipped(
-    model_id: str, shapes: Shapes, grid: TokenGrid, device: str, paths: Iterable[Path]
+    model_id: str, weights: str, shapes: Shapes, grid: TokenGrid, device: str, paths: Iterable[Path]
 ) -> AttentionChoice:
     best: tuple[float, Path, SparsePlan] | None = None
     refused: list[str] = []
     for path in paths:
         plan = read_plan(path)
-        refusal = _refusal(plan, model_id, shapes, grid, device)
+        refusal = _refusal(plan, model_id, weights, shapes, grid, device)
         gain = plan.record.measured_speedup or 0.0
         if refusal is not None:
             refused.append(f"{path.name}: {refusal}")
@@ -98,9 +111,14 @@ def _best_shipped(
     )
 
 
-def _refusal(plan: SparsePlan, model_id: str, shapes: Shapes, grid: TokenGrid, device: str) -> str | None:
-    if plan.model != model_id:
+def _refusal(
+    plan: SparsePlan, model_id: str, weights: str, shapes: Shapes, grid: TokenGrid, device: str
+) -> str | None:
+    same_weights = plan.record.weights == weights if plan.record.weights and weights else None
+    if same_weights is None and plan.model != model_id:
         return f"for {plan.model}"
+    if same_weights is False:
+        return f"found on other weights ({plan.record.weights} of {plan.model})"
     if not plan.grid.same_video(grid):
         return f"for {plan.grid.frames}x{plan.grid.height}x{plan.grid.width} video tokens"
     if plan.record.device.startswith("cpu") != (device == "cpu"):

@@ -70,10 +70,14 @@ class PartPlan:
 
 
 class SearchRecord(StrictModel):
-    """How a plan came about, and what it cost and gained when it was found."""
+    """How a plan came about, and what it cost and gained when it was found.
+
+    ``weights``: which weights it was found on (see ``magicgen.weights.fingerprint``), "" if unknown.
+    """
 
     criterion: str
     settings: dict[str, float | int | str | bool | None] = Field(default_factory=dict)
+    weights: str = ""
     seed: int = 0
     samples: int = 0
     seconds: float = 0.0

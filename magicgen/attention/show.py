@@ -28,7 +28,8 @@ def plan_table(plan: SparsePlan) -> str:
     """The plan as text: what it is for, what was measured, and per part and phase the patterns with their densities."""
     record = plan.record
     lines = [
-        f"plan for {plan.model} at {plan.grid} ({plan.grid.total} tokens)",
+        f"plan for {plan.model} at {plan.grid} ({plan.grid.total} tokens)"
+        + (f", weights {record.weights}" if record.weights else ""),
         f"found by {record.criterion} on {record.device or 'unknown device'}, {record.threads} threads, "
         f"{record.dtype or 'unknown dtype'}, seed {record.seed}, in {record.seconds:.0f} s",
         f"mean density {plan.density:.3f}; attention share {_shown(record.attention_share)}; speed-up predicted "

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 from magicgen.errors import PlanError
 from magicgen.jobs.inputs import ClipShape
 from magicgen.weights.facts import ModelFacts
+from magicgen.weights.fingerprint import weights_fingerprint
 from magicgen.weights.grid import SPATIAL, TEMPORAL
 from magicgen.weights.sources import ModelSource, PipelineFolder, ReleasedMagicMotion
 
@@ -44,17 +45,14 @@ def settle_attention(
     from magicgen.attention.auto import SHIPPED_PLANS, choose_attention
 
     config = facts.transformer
+    heads, head_dim = int(config["num_attention_heads"]), int(config["attention_head_dim"])
+    parts = {"transformer": int(config["num_layers"]), "control_branch": facts.branch_layers}
     brought = _folder(source) / "plan.json"
     choice = choose_attention(
         wanted,
         model_id=source.name,
-        shapes={
-            "transformer": (
-                int(config["num_layers"]),
-                int(config["num_attention_heads"]),
-                int(config["attention_head_dim"]),
-            )
-        },
+        weights=weights_fingerprint(source),
+        shapes={name: (layers, heads, head_dim) for name, layers in parts.items() if layers},
         grid=clip_grid(facts, shape),
         device=torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")).type,
         shipped=[*sorted(SHIPPED_PLANS.glob("*.json")), *([brought] if brought.is_file() else [])],

@@ -15,6 +15,7 @@ from magicgen.jobs.inputs import ClipShape
 from magicgen.jobs.loading import LoadOptions, load_pipeline
 from magicgen.weights import check_grid, resolve_model
 from magicgen.weights.facts import model_facts
+from magicgen.weights.fingerprint import weights_fingerprint
 
 if TYPE_CHECKING:
     from magicgen.attention.plan import SparsePlan
@@ -105,7 +106,8 @@ def find_plan(request: PlanRequest, say: Callable[[str], None]) -> "SearchResult
     run = generation(pipeline, clip, steps=request.steps, seed=request.seed)
     found = search_plan(plan_models(pipeline), run, goal, model_id=source.name, settings=settings, say=say)
     told = {"clip": clip.name, "steps": request.steps or facts.steps, "clock": request.clock}
-    record = found.plan.record.model_copy(update={"settings": {**found.plan.record.settings, **told}})
+    settled = {"settings": {**found.plan.record.settings, **told}, "weights": weights_fingerprint(source)}
+    record = found.plan.record.model_copy(update=settled)
     return replace(found, plan=replace(found.plan, record=record))
 
 

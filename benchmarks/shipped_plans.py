@@ -4,9 +4,9 @@
     python -m benchmarks.shipped_plans --only tiny_default # one of them
     python -m benchmarks.shipped_plans --measure           # measurements only
 
-For every request: ``magicgen plan --config`` (one to two minutes on two cores), then ``benchmarks.attention --what run``
-on the photo of ``examples/rocket``, dense against planned in turn. Wants a machine that does nothing else. Run in the
-project's folder.
+For every request: ``magicgen plan --config`` (one to two minutes on two cores), then ``benchmarks.attention --what
+run`` on the photo of ``examples/rocket``, dense against planned in turn. Wants a machine that does nothing else. Run in
+the project's folder.
 """
 
 import argparse

@@ -111,9 +111,7 @@ def _best_shipped(
     )
 
 
-def _refusal(
-    plan: SparsePlan, model_id: str, weights: str, shapes: Shapes, grid: TokenGrid, device: str
-) -> str | None:
+def _refusal(plan: SparsePlan, model_id: str, weights: str, shapes: Shapes, grid: TokenGrid, device: str) -> str | None:
     same_weights = plan.record.weights == weights if plan.record.weights and weights else None
     if same_weights is None and plan.model != model_id:
         return f"for {plan.model}"

@@ -2,6 +2,8 @@
 
 ``magicgen bench reflection --pairs FOLDER [--adapter FOLDER | --folds FOLDER] [--protocol 420|native] [--out DIR]``
 
+The table goes to stdout; ``--out`` writes ``reflection.json`` (``reflection-native.json``) with every picture's PSNR.
+
 FOLDER holds ``mixture/NAME`` and ``transmission/NAME``. With ``--folds``, the adapter for each picture is
 ``FOLDER/foldK``, trained without it (5-fold cross-validation as in ``configs/train/reflection_real.yaml``); the causal
 colour baseline is then fitted on the same training folds. With ``--adapter`` one adapter answers for all pictures: that
@@ -34,6 +36,7 @@ from magicgen.evaluation.reflection import (
     resized_pair,
     score,
 )
+from magicgen.jobs.dereflect import region_segmenter
 from magicgen.media import read_image
 from magicgen.synthetic.reflection_guides import Regions, box_around, centre_click, random_click, regions
 from magicgen.training.reflection_data import fold_names, pair_names
@@ -57,9 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "2")
     cases = list(load_cases(options.pairs, options.protocol, options.folds is not None, options.limit))
+    known, cases = cases, [case for case in cases if options.only_fold in (None, case.fold)]
     started = time.perf_counter()
     rows: dict[str, dict[str, PictureScore]] = {}
-    baselines(cases, rows, options.folds is not None)
+    baselines(cases, rows, known if options.folds is not None else [])
     notes = solve_all(cases, options, rows)
     report = summary(rows, notes)
     report |= {"protocol": options.protocol, "pictures": len(cases), "seconds": round(time.perf_counter() - started, 1)}
@@ -70,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(table(report))
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
-        name = f"reflection_{options.protocol}.json"
+        name = "reflection.json" if options.protocol == "420" else "reflection-native.json"
         (options.out / name).write_text(json.dumps(report, indent=2) + "\n")
     return 0
 
@@ -85,19 +89,20 @@ def load_cases(folder: Path, protocol: str, folds: bool, limit: int | None) -> I
         yield Case(name, membership.get(name, 0), mixture, truth)
 
 
-def baselines(cases: list[Case], rows: dict[str, dict[str, PictureScore]], folds: bool) -> None:
-    """The photo itself, the colour corrections with and without knowledge of the truth."""
+def baselines(cases: list[Case], rows: dict[str, dict[str, PictureScore]], known: list[Case]) -> None:
+    """The photo itself, the colour corrections with and without knowledge of the truth; the latter are fitted on those
+    of ``known`` that belong to other folds, and left out where nothing is known."""
     rows["photo"] = {case.name: score(case.mixture, case.mixture, case.truth) for case in cases}
     rows["best colour fit (knows the truth)"] = {
         case.name: score(best_colour_fit(case.mixture, case.truth), case.mixture, case.truth) for case in cases
     }
-    if not folds:
+    if not known:
         return
     causal: dict[str, PictureScore] = {}
     darker: dict[str, PictureScore] = {}
     for fold in sorted({case.fold for case in cases}):
-        known = [(case.mixture, case.truth) for case in cases if case.fold != fold]
-        corrector, darkening = ColourCorrector.fitted(known), Darkening.fitted(known)
+        others = [(case.mixture, case.truth) for case in known if case.fold != fold]
+        corrector, darkening = ColourCorrector.fitted(others), Darkening.fitted(others)
         for case in (case for case in cases if case.fold == fold):
             causal[case.name] = score(corrector(case.mixture), case.mixture, case.truth)
             darker[case.name] = score(darkening(case.mixture), case.mixture, case.truth)
@@ -148,23 +153,29 @@ def _answers(case: Case, pipeline: Any, options: argparse.Namespace) -> Iterator
     reflected = regions(apart, Layer.REFLECTION, keep=8)
     clear = regions(apart, Layer.TRANSMISSION, keep=8)
     for count in CLICKS:
-        yield f"{count} click{'s' if count > 1 else ''} each", ask(*_clicks(reflected, clear, count, centre_click))
+        yield f"{count} click{'s' if count > 1 else ''} each", ask(*clicks(reflected, clear, count, centre_click))
     rng = np.random.default_rng([options.seed, sum(case.name.encode())])
     yield (
         "1 click each, anywhere inside",
-        ask(*_clicks(reflected, clear, 1, lambda part, layer: random_click(rng, part, layer))),
+        ask(*clicks(reflected, clear, 1, lambda part, layer: random_click(rng, part, layer))),
     )
-    yield "1 click on the reflection", ask(*_clicks(reflected, Regions(Layer.TRANSMISSION, ()), 1, centre_click))
+    both = clicks(reflected, clear, 1, centre_click)
+    segment = region_segmenter(options.segmenter, case.mixture)
+    yield (
+        f"1 click each, {options.segmenter}",
+        np.asarray(pipeline(guide=RemovalGuide(tuple(both)), segment=segment).transmission),
+    )
+    yield "1 click on the reflection", ask(*clicks(reflected, Regions(Layer.TRANSMISSION, ()), 1, centre_click))
     yield "box around the reflection", ask(*_boxes(reflected))
     masks = [MaskMark(each.whole, each.layer) for each in (reflected, clear) if each.parts]
     yield "oracle masks", ask(*masks)
     swapped = (Regions(Layer.REFLECTION, clear.parts), Regions(Layer.TRANSMISSION, reflected.parts))
-    yield "wrong click (a clear place)", ask(*_clicks(swapped[0], Regions(Layer.TRANSMISSION, ()), 1, centre_click))
-    yield "wrong clicks each", ask(*_clicks(*swapped, 1, centre_click))
+    yield "wrong click (a clear place)", ask(*clicks(swapped[0], Regions(Layer.TRANSMISSION, ()), 1, centre_click))
+    yield "wrong clicks each", ask(*clicks(*swapped, 1, centre_click))
     yield "oracle masks, shifted by half", ask(*(_shifted(mark) for mark in masks))
 
 
-def _clicks(
+def clicks(
     reflected: Regions, clear: Regions, count: int, click: Callable[[npt.NDArray[np.bool_], Layer], Any]
 ) -> list[Mark]:
     """One click in each of the largest parts of both layers, none of which contradict each other."""
@@ -259,6 +270,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--single", action="store_true", help="do not average with the mirror image")
     parser.add_argument("--automatic-only", action="store_true")
     parser.add_argument("--limit", type=int, help="only the first pictures")
+    parser.add_argument("--only-fold", type=int, help="with --folds, only the pictures of one fold")
+    parser.add_argument("--segmenter", default="grabcut", help="for the rows whose clicks find a region")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, help="folder for reflection_PROTOCOL.json")

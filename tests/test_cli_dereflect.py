@@ -67,6 +67,9 @@ def test_json(run: Run, models: list[str], photo: Path, tmp_path: Path) -> None:
         (["--point", "0.5,0.5,+", "--point", "0.5,0.5,-"], "contradict"),
         (["--box", "0.2,0.2,0.2,0.5"], "0.2"),
         (["--box", "0.1,0.2"], "four numbers"),
+        (["--stroke", "0.1,0.2,0.3,+"], "X0,Y0,X1,Y1"),
+        (["--stroke", "0.1,0.2,0.3,1.4,-"], "outside the picture"),
+        (["--stroke", "0.1,0.2,0.3,0.4", "--brush", "0"], "width"),
         (["--text", "the lamp"], "text segmenter"),
         (["--strength", "2"], "strength"),
         (["--segmenter", "magic"], "Unknown segmenter"),
@@ -98,6 +101,25 @@ def test_the_photo_itself_is_overwritten_only_when_asked(run: Run, models: list[
     assert photo.read_bytes() == before
     code, _, _ = run("dereflect", photo, "--out", photo, "--overwrite", *models)
     assert code == 0
+
+
+def test_layers_never_land_on_the_photo(run: Run, models: list[str], photo: Path, tmp_path: Path) -> None:
+    named = photo.rename(tmp_path / "house.mask.png")
+    before = named.read_bytes()
+    code, _, err = run("dereflect", named, "--out", tmp_path / "house.png", "--layers", *models)
+    assert code == 2
+    assert "the photo itself" in err
+    assert named.read_bytes() == before
+
+
+def test_strokes_are_marks(run: Run, models: list[str], photo: Path, tmp_path: Path) -> None:
+    strokes = ["--stroke", "0.1,0.2,0.4,0.3,+", "--stroke", "0.7,0.7,-", "--brush", "0.1"]
+    code, _, _ = run("dereflect", photo, *strokes, "--out", tmp_path / "a.png", *models)
+    assert code == 0
+    assert json.loads((tmp_path / "a.json").read_text())["guide"]["marks"] == [
+        {"kind": "stroke", "layer": "reflection", "points": [[0.1, 0.2], [0.4, 0.3]], "width": 0.1},
+        {"kind": "stroke", "layer": "transmission", "points": [[0.7, 0.7]], "width": 0.1},
+    ]
 
 
 def test_a_dry_run_writes_nothing(run: Run, models: list[str], photo: Path, tmp_path: Path) -> None:

@@ -40,6 +40,17 @@ def test_ssim_is_one_for_equal_pictures() -> None:
     assert ssim(scene(0), scene(1)) < 0.5
 
 
+def test_ssim_is_scikit_image_s() -> None:
+    from skimage.metrics import structural_similarity
+
+    truth = scene(3)
+    noisy = np.clip(truth + RNG.normal(0, 12, truth.shape), 0, 255).astype(np.uint8)
+    expected = structural_similarity(
+        noisy, truth, channel_axis=2, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+    )
+    assert ssim(noisy, truth) == pytest.approx(expected, abs=1e-6)
+
+
 def test_inside_and_outside() -> None:
     truth = scene(1)
     mixture = truth.copy()
@@ -88,6 +99,6 @@ def test_the_benchmark_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     arguments = ["--pairs", tmp_path, "--base", base, "--adapter", adapter, "--protocol", "native", "--threads", "1"]
     assert main([str(value) for value in (*arguments, "--out", tmp_path / "results")]) == 0
     assert "automatic" in capsys.readouterr().out
-    report = json.loads((tmp_path / "results" / "reflection_native.json").read_text())
+    report = json.loads((tmp_path / "results" / "reflection-native.json").read_text())
     assert report["pictures"] == 5
     assert {"photo", "automatic", "1 click each", "oracle masks", "wrong clicks each"} <= set(report["methods"])

@@ -19,6 +19,10 @@ Points = Annotated[
 ]
 Boxes = Annotated[list[str] | None, typer.Option("--box", help="X0,Y0,X1,Y1 around a reflection; 0 to 1.")]
 KeepBoxes = Annotated[list[str] | None, typer.Option("--keep-box", help="X0,Y0,X1,Y1 around what is to stay.")]
+Strokes = Annotated[
+    list[str] | None, typer.Option("--stroke", help="X0,Y0,X1,Y1,...,+ along a reflection (- along the scene); 0 to 1.")
+]
+Brush = Annotated[float, typer.Option(help="Width of strokes as a share of the photo's shorter side.")]
 Mask = Annotated[Path | None, typer.Option(help="A mask picture of the photo's size: white is reflection.")]
 KeepMask = Annotated[Path | None, typer.Option(help="A mask picture: white is to stay.")]
 Text = Annotated[list[str] | None, typer.Option(help="Words for what is reflected (needs text segmenter weights).")]
@@ -43,6 +47,8 @@ def dereflect(
     point: Points = None,
     box: Boxes = None,
     keep_box: KeepBoxes = None,
+    stroke: Strokes = None,
+    brush: Brush = 0.03,
     mask: Mask = None,
     keep_mask: KeepMask = None,
     text: Text = None,
@@ -92,6 +98,7 @@ def dereflect(
             source="command line",
         )
         given = _from_file(guide).marks + _marks(point, box, keep_box, mask, keep_mask, text)
+        given += tuple(_stroke(line, brush) for line in stroke or ())
         marks = RemovalGuide(given)
     prepared = prepare_removal(image, marks, out, settings)
     if dry_run:
@@ -148,16 +155,35 @@ def _marks(
 
 
 def _point(text: str) -> Any:
-    from magicgen.control.guide import Layer, PointMark
+    from magicgen.control.guide import PointMark
 
     parts = [part.strip() for part in text.split(",")]
-    signs = {"+": Layer.REFLECTION, "-": Layer.TRANSMISSION}
     if len(parts) == 2:
         parts.append("+")
-    if len(parts) != 3 or parts[2] not in signs:
+    if len(parts) != 3 or parts[2] not in ("+", "-"):
         raise GuideError(f"--point {text}: expected X,Y,+ (reflection) or X,Y,- (scene), such as 0.6,0.3,+.")
     x, y = _numbers(parts[:2], f"--point {text}")
-    return PointMark(x, y, signs[parts[2]])
+    return PointMark(x, y, _layer(parts[2]))
+
+
+def _stroke(text: str, brush: float) -> Any:
+    from magicgen.control.guide import StrokeMark
+
+    *places, sign = (part.strip() for part in text.split(","))
+    if sign not in ("+", "-"):
+        places, sign = [*places, sign], "+"
+    if not places or len(places) % 2:
+        raise GuideError(
+            f"--stroke {text}: expected X0,Y0,X1,Y1,... and + (reflection) or - (scene), such as 0.1,0.2,0.4,0.3,+."
+        )
+    numbers = _numbers(places, f"--stroke {text}")
+    return StrokeMark(tuple(zip(numbers[::2], numbers[1::2], strict=True)), brush, _layer(sign))
+
+
+def _layer(sign: str) -> "Layer":
+    from magicgen.control.guide import Layer
+
+    return Layer.REFLECTION if sign == "+" else Layer.TRANSMISSION
 
 
 def _box(text: str, option: str, layer: "Layer") -> Any:

@@ -114,6 +114,11 @@ def prepare_removal(
     check_photo_output(out, photo)
     if out.exists() and image.exists() and out.samefile(image) and not settings.overwrite:
         raise MediaError(f"{out} is the photo itself; choose another output, or allow it with --overwrite.")
+    prepared = PreparedRemoval(image, photo, guide, settings, source.folder, adapter, out, _digest(image))
+    beside = [prepared.sidecar_path, *([prepared.reflection_path, prepared.mask_path] if settings.layers else [])]
+    for path in beside:
+        if path.exists() and path.samefile(image):
+            raise MediaError(f"{path}, which is written beside {out.name}, is the photo itself; choose another output.")
     for mark in guide.marks:
         if isinstance(mark, TextMark) and segment_text is None:
             raise GuideError(
@@ -125,7 +130,7 @@ def prepare_removal(
                 f"The mask is {mark.mask.shape[1]}x{mark.mask.shape[0]} pixels, the photo {photo.size[1]}x"
                 f"{photo.size[0]} (upright); give a mask of the photo's size."
             )
-    return PreparedRemoval(image, photo, guide, settings, source.folder, adapter, out, _digest(image))
+    return prepared
 
 
 def adapter_folder(name: str) -> Path:

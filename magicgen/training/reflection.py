@@ -4,9 +4,11 @@ Every random number of example ``i`` comes from (seed, i), so a run that was sto
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 import yaml
@@ -23,11 +25,14 @@ from magicgen.training.single import SingleTrainer, averaged_weights, claim_fold
 from magicgen.weights.sources import PipelineFolder, resolve_model
 
 OCTAVE = 2
+CLEAN_DECIBELS = 40
+"""A mixture that is nearer to its scene than this has no reflection to remove."""
 
 
 @dataclass(frozen=True)
 class ReflectionStep:
-    """Loss of a step, and the mean PSNR of mixture and answer on its examples, in dB."""
+    """Loss of a step, and the mean PSNR of mixture and answer in dB, over its examples that have a reflection (NaN
+    where none has)."""
 
     step: int
     loss: float
@@ -60,7 +65,7 @@ def build_network(options: ReflectionTraining) -> ReflectionNetwork:
         prompt_tokens=model.prompt_tokens,
         prompt_layers=model.prompt_layers,
         refiner_widths=model.refiner_widths,
-        working_side=options.data.short_side,
+        working_side=model.working_side or options.data.short_side,
     )
     if options.start_from is not None:
         load_averaged_adapter(adapter, options.start_from)
@@ -68,14 +73,32 @@ def build_network(options: ReflectionTraining) -> ReflectionNetwork:
 
 
 def load_averaged_adapter(adapter: ReflectionAdapter, run: Path) -> None:
-    """Load a run's averaged adapter, in place.
+    """Load a run's averaged adapter, in place; what the run did not train comes as it was.
 
     Raises:
         ConfigError: the run has no checkpoint.
     """
     checkpoint = averaged_weights(run)
-    names = [name for name, _ in adapter.named_parameters()]
-    adapter.load_state_dict(dict(zip(names, checkpoint.ema["shadow_params"], strict=True)))
+    adapter.load_state_dict(checkpoint.networks)
+    trained = [name for name, _ in learning(adapter, run_options(run).train)]
+    adapter.load_state_dict(dict(zip(trained, checkpoint.ema["shadow_params"], strict=True)), strict=False)
+
+
+def learning(adapter: ReflectionAdapter, part: Literal["all", "refiner"]) -> list[tuple[str, torch.nn.Parameter]]:
+    """Names and parameters of what a run trains."""
+    return [(name, value) for name, value in adapter.named_parameters() if part == "all" or name.startswith("refiner.")]
+
+
+def run_options(run: Path) -> ReflectionTraining:
+    """What a run was told.
+
+    Raises:
+        ConfigError: no run there.
+    """
+    settings = run / "settings.json"
+    if not settings.is_file():
+        raise ConfigError(f"{run} is not a training run: it has no settings.json.")
+    return ReflectionTraining.model_validate(json.loads(settings.read_text()))
 
 
 class ReflectionTrainer(SingleTrainer[ReflectionTraining, LayerBatch, ReflectionStep]):
@@ -85,6 +108,9 @@ class ReflectionTrainer(SingleTrainer[ReflectionTraining, LayerBatch, Reflection
 
     def __init__(self, options: ReflectionTraining, network: ReflectionNetwork, device: torch.device) -> None:
         self.network = network.to(device)
+        network.adapter.requires_grad_(False)
+        for _, parameter in learning(network.adapter, options.train):
+            parameter.requires_grad_(True)
         super().__init__(options, network.adapter, device)
         self.dataset = ReflectionExamples(options.data, options.seed)
 
@@ -100,8 +126,9 @@ class ReflectionTrainer(SingleTrainer[ReflectionTraining, LayerBatch, Reflection
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bf16"):
             loss, answer, truth = self.losses(batch)
         value = self.descend(loss)
-        before, after = _decibel(truth.mixture, truth), _decibel(answer.transmission.detach(), truth)
-        return ReflectionStep(self.step, value, before, after)
+        before, after = _decibels(truth.mixture, truth), _decibels(answer.transmission.detach(), truth)
+        mixed = before < CLEAN_DECIBELS
+        return ReflectionStep(self.step, value, float(before[mixed].mean()), float(after[mixed].mean()))
 
     def losses(self, batch: LayerBatch) -> tuple[torch.Tensor, LayerPair, LayerTruth]:
         """Loss, final answer and truth of a batch; large pictures also train the refiner one octave finer."""
@@ -115,9 +142,12 @@ class ReflectionTrainer(SingleTrainer[ReflectionTraining, LayerBatch, Reflection
         guide = batch.guide.to(self.device)
         large = min(fine.mixture.shape[2:]) > short
         truth, coarse_guide = (_halved(fine), F.avg_pool2d(guide, OCTAVE)) if large else (fine, guide)
-        draft = self.network.draft(truth.mixture, coarse_guide)
+        with torch.set_grad_enabled(self.options.train == "all"):
+            draft = self.network.draft(truth.mixture, coarse_guide)
         answer = self.network.refine(truth.mixture, draft, coarse_guide)
-        loss = layer_loss(answer, truth, weights) + weights.draft * layer_loss(draft, truth, weights)
+        loss = layer_loss(answer, truth, weights)
+        if self.options.train == "all":
+            loss = loss + weights.draft * layer_loss(draft, truth, weights)
         if not large:
             return loss, answer, truth
         window = self._window(fine.mixture.shape[2], fine.mixture.shape[3])
@@ -154,7 +184,8 @@ def train_reflection(
     trainer = ReflectionTrainer(options, build_network(options), training_device())
 
     def told(steps: list[ReflectionStep]) -> str:
-        before, after = (sum(getattr(each, k) for each in steps) / len(steps) for k in ("before", "after"))
+        known = [each for each in steps if not math.isnan(each.before)]
+        before, after = (sum(getattr(each, k) for each in known) / max(len(known), 1) for k in ("before", "after"))
         return f"photo {before:.2f} dB, model {after:.2f} dB"
 
     follow(trainer, told, resume=resume, report=report, log=log)
@@ -171,10 +202,7 @@ def export_adapter(run: Path, out: Path) -> Path:
     Raises:
         ConfigError: no run there.
     """
-    settings = run / "settings.json"
-    if not settings.is_file():
-        raise ConfigError(f"{run} is not a training run: it has no settings.json.")
-    options = ReflectionTraining.model_validate(json.loads(settings.read_text()))
+    options = run_options(run)
     network = build_network(options.model_copy(update={"start_from": None}))
     load_averaged_adapter(network.adapter, run)
     network.adapter.half().save_pretrained(out)
@@ -189,6 +217,6 @@ def _halved(truth: LayerTruth) -> LayerTruth:
     return LayerTruth(half(truth.mixture), half(truth.transmission), half(truth.reflection), truth.attenuation)
 
 
-def _decibel(answer: torch.Tensor, truth: LayerTruth) -> float:
+def _decibels(answer: torch.Tensor, truth: LayerTruth) -> torch.Tensor:
     squared = (answer.float().clamp(0, 1) - truth.transmission).square().flatten(1).mean(dim=1).clamp_min(1e-6)
-    return float((-10 * squared.log10()).mean())
+    return -10 * squared.log10()

@@ -99,6 +99,23 @@ def read_pair(folder: Path, name: str, short_side: int | None) -> RealPair:
     return RealPair(name, resized(mixture, height, width), resized(transmission, height, width))
 
 
+def load_photos(folder: Path) -> list[np.ndarray]:
+    """All pictures of a folder and its subfolders, in the order of their names, at the stored size.
+
+    Raises:
+        DatasetError: there are none.
+    """
+    names = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not names:
+        raise DatasetError(f"{folder} holds no pictures; data.photos is a folder of them, or is left out.")
+    pictures = [read_image(path) for path in names]
+    scales = [STORED_SIDE / min(picture.shape[:2]) for picture in pictures]
+    return [
+        resized(picture, round(picture.shape[0] * scale), round(picture.shape[1] * scale))
+        for picture, scale in zip(pictures, scales, strict=True)
+    ]
+
+
 def resized(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     """uint8 or float32 at another size: area mean when shrinking, cubic when enlarging."""
     if picture.shape[:2] == (height, width):
@@ -116,6 +133,7 @@ class ReflectionExamples(Dataset):
         self.settings = MixtureSettings(clean=options.clean)
         self.guides = GuideShares(none=(1 - options.guides) * _guided_share() / max(options.guides, 1e-6))
         self.bank: list[np.ndarray] = []
+        self.photos = [] if options.photos is None else load_photos(options.photos)
 
     def size(self, index: int) -> tuple[int, int]:
         """(H, W) of the batch that example ``index`` belongs to, before the octave."""
@@ -194,7 +212,7 @@ class ReflectionExamples(Dataset):
     ) -> tuple[Floats, Floats]:
         """The same random window of both pictures, flipped or not, at a size."""
         rows, columns = pair.mixture.shape[:2]
-        scale = min(rows / height, columns / width) * rng.uniform(0.7, largest)
+        scale = min(rows / height, columns / width) * rng.uniform(0.6, largest)
         high, wide = min(rows, round(height * scale)), min(columns, round(width * scale))
         top, left = int(rng.integers(rows - high + 1)), int(rng.integers(columns - wide + 1))
         flip, turn = rng.random() < 0.5, rng.random() < 0.1
@@ -207,11 +225,17 @@ class ReflectionExamples(Dataset):
         return cuts[0], cuts[1]
 
     def _picture(self, rng: np.random.Generator, height: int, width: int) -> Floats:
+        """A part of a photo of the folder (two in three, where given), of scikit-image's, or of a drawn scene."""
+        if self.photos and rng.random() < 0.67:
+            return self._part(rng, self.photos[int(rng.integers(len(self.photos)))], height, width)
         if rng.random() < 0.5:
             return photo_crop(rng, height, width).astype(np.float32) / np.float32(255)
         if not self.bank:
             self.bank = _drawn_scenes(self.options.bank, self.options.short_side, self.options.long_side)
-        source = self.bank[int(rng.integers(len(self.bank)))]
+        return self._part(rng, self.bank[int(rng.integers(len(self.bank)))], height, width)
+
+    @staticmethod
+    def _part(rng: np.random.Generator, source: np.ndarray, height: int, width: int) -> Floats:
         if (height < width) != (source.shape[0] < source.shape[1]):
             source = source[: source.shape[0], : source.shape[0]]
         rows, columns = source.shape[:2]
@@ -219,6 +243,8 @@ class ReflectionExamples(Dataset):
         high, wide = max(2, int(height * scale)), max(2, int(width * scale))
         top, left = int(rng.integers(rows - high + 1)), int(rng.integers(columns - wide + 1))
         cut = resized(source[top : top + high, left : left + wide], height, width)
+        if rng.random() < 0.5:
+            cut = cut[:, ::-1]
         return jitter(rng, np.ascontiguousarray(cut)).astype(np.float32) / np.float32(255)
 
 

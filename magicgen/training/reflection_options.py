@@ -30,6 +30,8 @@ class ReflectionData(StrictModel):
 
     Attributes:
         pairs: folder with ``mixture`` and ``transmission``; None trains on synthetic mixtures only.
+        photos: folder of pictures that synthetic mixtures take scenes and reflections from, beside scikit-image's
+            photos and drawn scenes; None for those alone.
         folds: the pairs, in the order of their names, are cut into this many runs.
         hold_out: the fold that is left out; None trains on all.
         short_side, long_side: of the training pictures (multiples of 16).
@@ -40,6 +42,7 @@ class ReflectionData(StrictModel):
     """
 
     pairs: Path | None = None
+    photos: Path | None = None
     folds: Positive = 5
     hold_out: Annotated[int, Field(ge=0)] | None = None
     short_side: Positive = 160
@@ -62,13 +65,20 @@ class ReflectionData(StrictModel):
 
 
 class ReflectionModel(StrictModel):
-    """A fresh adapter on a backbone folder (``base`` is a preset's name or the path of a pipeline folder)."""
+    """A fresh adapter on a backbone folder.
+
+    Attributes:
+        base: a preset's name or the path of a pipeline folder.
+        rank, prompt_tokens, prompt_layers, refiner_widths: see :class:`magicgen.models.reflection.ReflectionAdapter`.
+        working_side: shorter side at which the adapter will see photos; None for that of the training pictures.
+    """
 
     base: str = "tiny"
     rank: Positive = 32
     prompt_tokens: Positive = 4
     prompt_layers: tuple[int, ...] = (1, 2)
     refiner_widths: tuple[int, ...] = (32, 64, 96, 128)
+    working_side: Positive | None = None
 
 
 class ReflectionLoss(StrictModel):
@@ -85,7 +95,12 @@ class ReflectionLoss(StrictModel):
 
 
 class ReflectionTraining(StrictModel):
-    """One run of ``magicgen train`` for ``task: reflection``."""
+    """One run of ``magicgen train`` for ``task: reflection``.
+
+    Attributes:
+        start_from: an earlier run, whose averaged adapter is the start.
+        train: the whole adapter, or its pixel network alone (the backbone's draft then stays as it is).
+    """
 
     task: Literal["reflection"]
     out: Path
@@ -100,3 +115,4 @@ class ReflectionTraining(StrictModel):
     precision: Literal["no", "bf16"] = "no"
     checkpoint_every: Positive = 100
     start_from: Path | None = None
+    train: Literal["all", "refiner"] = "all"

@@ -1,0 +1,62 @@
+"""Pictures for docs/reflection.md, composed from scikit-image's freely licensed photos, which no training sees.
+
+``python -m benchmarks.reflection_pictures OUT.jpg [--seeds 2 3 4]`` draws a row for each seed: the photo through glass,
+the automatic result, the result with the reflection and the scene painted as masks, and the truth.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from magicgen.control.guide import Layer, MaskMark, RemovalGuide
+from magicgen.evaluation.reflection import psnr
+from magicgen.media import write_image
+from magicgen.synthetic.photos import photo_crop
+from magicgen.synthetic.reflection_guides import regions
+from magicgen.synthetic.reflections import MixtureSettings, compose, residual
+from pipelines.reflection_removal import ReflectionRemovalPipeline
+
+UInt8 = npt.NDArray[np.uint8]
+SIZE = (300, 400)
+SHOWN = 300
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the sheet; returns the exit code."""
+    package = Path(__file__).resolve().parents[1] / "magicgen" / "presets"
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[3, 5, 8])
+    parser.add_argument("--adapter", type=Path, default=package / "reflection_tiny")
+    options = parser.parse_args(arguments)
+    pipeline = ReflectionRemovalPipeline.from_adapter(options.adapter, package / "tiny")
+    rows = [row(pipeline, seed) for seed in options.seeds]
+    write_image(options.out, np.concatenate(rows))
+    return 0
+
+
+def row(pipeline: ReflectionRemovalPipeline, seed: int) -> UInt8:
+    """Photo, automatic, painted, truth, side by side."""
+    rng = np.random.default_rng(seed)
+    scene, other = (photo_crop(rng, *SIZE, held_out=True).astype(np.float32) / np.float32(255) for _ in range(2))
+    mixed = compose(rng, scene, other, MixtureSettings(clean=0.0))
+    photo, truth = (np.round(part * 255).astype(np.uint8) for part in (mixed.mixture, mixed.transmission))
+    apart = residual(mixed.mixture, mixed.transmission)
+    found = (regions(apart, layer) for layer in Layer)
+    marks = tuple(MaskMark(each.whole, each.layer) for each in found if each.parts)
+    pipeline.set_image(photo)
+    automatic = np.asarray(pipeline().transmission, np.uint8)
+    painted = np.asarray(pipeline(guide=RemovalGuide(marks)).transmission, np.uint8)
+    values = ", ".join(f"{psnr(part, truth):.1f}" for part in (photo, automatic, painted))
+    print(f"seed {seed}: photo, automatic, painted: {values} dB")
+    parts = (photo, automatic, painted, truth)
+    shown = [cv2.resize(part, (SHOWN, SHOWN * 3 // 4), interpolation=cv2.INTER_AREA) for part in parts]
+    return np.asarray(np.concatenate(shown, axis=1), np.uint8)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

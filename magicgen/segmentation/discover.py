@@ -86,10 +86,11 @@ def discover_tracks(video: UInt8, settings: DiscoverSettings | None = None) -> l
 
 def _most_salient(numbers: npt.NDArray[np.int16], moving: Floats, settings: DiscoverSettings) -> list[int]:
     """The numbers of the objects that move most, without those that are hardly seen."""
-    weight = np.bincount(numbers.ravel(), weights=moving.ravel())
-    seen = np.zeros(len(weight))
-    for plane in numbers:
-        seen[np.unique(plane)] += 1
+    count = int(numbers.max()) + 1
+    weight, seen = np.zeros(count), np.zeros(count)
+    for plane, motion in zip(numbers, moving, strict=True):
+        weight += np.bincount(plane.ravel(), weights=motion.ravel(), minlength=count)
+        seen += np.bincount(plane.ravel(), minlength=count) > 0
     order = np.argsort(-weight, kind="stable")
     kept = [int(n) for n in order if n > 0 and seen[n] >= max(2, settings.least_seen * len(numbers))]
     return kept[: settings.max_objects]

@@ -32,7 +32,7 @@ class ForegroundSettings:
     """``step``: working pixels a cell of the network; ``frames`` that it is trained on; steps of the ``rounds`` of
     training: after the first the labels are those that motion and network give together."""
 
-    step: int = 2
+    step: int = 3
     frames: int = 9
     rounds: tuple[int, ...] = (250, 120)
     hidden: int = 32
@@ -146,12 +146,12 @@ def _sharpened(odds: Floats, grey: Floats) -> Floats:
     return np.clip(guided(grey, (1 / (1 + np.exp(-odds))).astype(np.float32), 4, 1e-3), 0, 1).astype(np.float32)
 
 
-def cut_out(picture: UInt8, chance: Floats, shrink: float = 0.5) -> Bools:
+def cut_out(picture: UInt8, chance: Floats, shrink: float = 0.5, iterations: int = 1) -> Bools:
     """Sharp outlines of what probably moves: GrabCut between what is sure and what is out of the question.
 
     Args:
         picture: (h, w, 3) uint8 RGB. chance: (h, w) float32 in [0, 1].
-        shrink: size at which GrabCut works.
+        shrink: size at which GrabCut works, as a share of the picture's. iterations: of GrabCut.
     """
     height, width = chance.shape
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
@@ -167,8 +167,8 @@ def cut_out(picture: UInt8, chance: Floats, shrink: float = 0.5) -> Bools:
         return chance > 0.5
     cv2.setRNGSeed(0)
     try:
-        cv2.grabCut(np.ascontiguousarray(small[window]), cells, None, np.zeros((1, 65)), np.zeros((1, 65)), 2,
-                    cv2.GC_INIT_WITH_MASK)  # fmt: skip
+        cv2.grabCut(np.ascontiguousarray(small[window]), cells, None, np.zeros((1, 65)), np.zeros((1, 65)),
+                    iterations, cv2.GC_INIT_WITH_MASK)  # fmt: skip
     except cv2.error:  # colour models without pixels
         return chance > 0.5
     whole = np.zeros(rough.shape, np.float32)

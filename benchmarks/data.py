@@ -8,11 +8,11 @@ Results of every part are merged into benchmarks/results/data.json.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from data_tools.build import BuildRequest, BuildResult, build, local_engine
+from data_tools.build import BuildRequest, BuildResult, build
 from data_tools.dataset import rows_of
 from data_tools.decode import clip_writer
 from data_tools.export.clips import ExportClip
@@ -38,6 +38,7 @@ from data_tools.validate import validate
 from data_tools.work import Work
 from magicgen.commands.output import table
 from magicgen.config import check_config
+from magicgen.errors import MagicGenError
 from magicgen.media import read_video
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,7 +78,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--only", action="append", help="names of clips; by default all")
     add("--kills", type=int, default=20, help="moments at which the build is killed")
     add("--videos", type=int, default=12, help="videos of the build that is killed")
-    add("--longest-wait", type=float, default=6.0, help="seconds after which a build is killed at the latest")
     add("--ray-clips", type=int, default=1000)
     add("--seed", type=int, default=0)
     add("--scratch", type=Path, default=None, help="folder for temporary datasets")
@@ -290,48 +290,59 @@ def _stage_times(video: Path, out: Path) -> dict[str, float]:
 
 
 def measure_resume(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    """Kill -9 a build again and again; compare what it ends with against an undisturbed one."""
+    """Kill -9 builds at random moments of their work and resume them; compare what they end with against an undisturbed
+    one. A build that ends between two kills is compared, and the next kill meets a new one."""
     inputs = _small_videos(scratch / "in", options, options.videos)
-    settings = _settings(annotation={"kind": "given"}, clips={"min_frames": 9})
-    whole = build(BuildRequest([inputs], scratch / "whole", settings), local_engine(settings, scratch / "whole"))
     rng = random.Random(options.seed)
-    out, rounds = scratch / "killed", 0
-    done_before: list[int] = []
-    command = [sys.executable, "-m", "data_tools.cli", "build", str(inputs), "--out", str(out), "--workers", "2"]
-    command += ["--set", "build.annotation.kind=given", "--set", "build.clips.min_frames=9"]
-    for _ in range(options.kills):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=ROOT)
-        time.sleep(rng.uniform(0.3, options.longest_wait))
-        rounds += process.poll() is None
-        done_before.append(len(list((out / "state" / "rows").glob("*/*.parquet"))))
-        process.kill()
-        process.wait()
-    finished = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    found = validate(out)
+    before = time.perf_counter()
+    _given_build(inputs, scratch / "whole").wait()
+    longest = 0.7 * (time.perf_counter() - before)
+    whole = validate(scratch / "whole")
+    done_at_kill: list[int] = []
+    ends: list[dict[str, Any]] = []
+    out = scratch / "killed0"
+    while len(done_at_kill) < options.kills or out.exists():  # the last is finished
+        process = _given_build(inputs, out)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(rng.uniform(0.3, longest) if len(done_at_kill) < options.kills else None)
+        if process.poll() is None:
+            done_at_kill.append(len(list((out / "state" / "rows").glob("*/*.parquet"))))
+            process.kill()
+            process.wait()
+            continue
+        found = validate(out)
+        left_over = len(list(out.rglob("*.part")))
+        same = found.content == whole.content
+        ends.append({"exit": process.returncode, "clips": found.clips, "faults": len(found.faults),
+                     "left_over_files": left_over, "identical": same})  # fmt: skip
+        out = scratch / f"killed{len(ends)}"
     result = {
         "videos": options.videos,
-        "kills": options.kills,
-        "killed_while_working": rounds,
-        "clips_done_at_each_kill": done_before,
-        "exit": finished.returncode,
-        "clips": found.clips,
-        "faults": len(found.faults),
-        "identical": found.content == whole.index.content,
-        "left_over_files": len(list(out.rglob("*.part"))),
+        "kills": len(done_at_kill),
+        "clips_done_at_each_kill": done_at_kill,
+        "builds": ends,
+        "identical": all(end["identical"] and end["exit"] == 0 for end in ends),
     }
     print(json.dumps(result))
     return result
 
 
+def _given_build(inputs: Path, out: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "data_tools.cli", "build", str(inputs), "--out", str(out), "--workers", "2"]
+    command += ["--set", "build.annotation.kind=given", "--set", "build.clips.min_frames=9"]
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=ROOT)
+
+
 def _small_videos(folder: Path, options: argparse.Namespace, count: int) -> Path:
     """Small moving windows of the clips with their masks, so that many videos cost little."""
     rng = np.random.default_rng(options.seed)
-    videos = _videos(options)
-    for number in range(count):
-        video = videos[number % len(videos)]
-        frames = read_video(video, max_frames=24).frames
-        files = sorted((video.parent / "masks").glob("*.png"))[: len(frames)]
+    sources = []
+    for video in _videos(options):
+        files = sorted((video.parent / "masks").glob("*.png"))[:24]
         labels = np.stack([np.asarray(Image.open(file)) for file in files])
+        sources.append((read_video(video, max_frames=24).frames, labels))
+    for number in range(count):
+        frames, labels = sources[number % len(sources)]
         y, x = rng.integers(0, frames.shape[1] - 96), rng.integers(0, frames.shape[2] - 128)
         window = (slice(None), slice(y, y + 96), slice(x, x + 128))
         _write(folder / f"{number:04d}", frames[window], labels[window], 24.0)
@@ -342,29 +353,64 @@ def _small_videos(folder: Path, options: argparse.Namespace, count: int) -> Path
 
 
 def measure_ray(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    """Many small clips on Ray with one and two workers: time, and the memory of the driver."""
+    """Many small clips on Ray with two workers on two cores, one on one, and two again: time and memory."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise MagicGenError("Two workers need two processor cores; this machine offers one.")
     inputs = _small_videos(scratch / "in", options, options.ray_clips)
-    times: dict[str, float] = {}
-    memory: dict[str, float] = {}
-    for workers in (1, 2):
-        out = scratch / f"ray{workers}"
-        command = [sys.executable, "-m", "data_tools.cli", "build", str(inputs), "--out", str(out)]
-        command += ["--engine", "ray", "--workers", str(workers), "--json"]
-        command += ["--set", "build.annotation.kind=given", "--set", "build.clips.min_frames=9"]
-        before = time.perf_counter()
-        subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
-        times[str(workers)] = round(time.perf_counter() - before, 1)
-        memory[str(workers)] = round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, 1)
-        assert validate(out).faults == ()
+    runs = [_ray_run(inputs, scratch / f"ray{number}", cores[:workers]) for number, workers in enumerate((2, 1, 2))]
+    twice = [run["seconds"] for run in runs if run["workers"] == 2]
     result = {
         "clips": options.ray_clips,
-        "seconds": times,
-        "speed_up": round(times["1"] / times["2"], 2),
-        "largest_process_mb": memory,
-        "load_average": [round(value, 1) for value in os.getloadavg()],
+        "runs": runs,
+        "speed_up": round(runs[1]["seconds"] / float(np.mean(twice)), 2),
+        "same_content": len({run["content"] for run in runs}) == 1,
     }
-    print(json.dumps(result))
+    print(json.dumps(result, indent=2))
     return result
+
+
+def _ray_run(inputs: Path, out: Path, cores: Sequence[int]) -> dict[str, Any]:
+    """One build with a worker a core, bound to these cores; the memory of all its processes by quarters of its time."""
+    command = [sys.executable, "-m", "data_tools.cli", "build", str(inputs), "--out", str(out)]
+    command += ["--engine", "ray", "--workers", str(len(cores)), "--json"]
+    command += ["--set", "build.annotation.kind=given", "--set", "build.clips.min_frames=9"]
+    before = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+    os.sched_setaffinity(process.pid, cores)
+    sizes: list[float] = []
+    while process.poll() is None:
+        sizes.append(tree_memory(process.pid))
+        time.sleep(0.5)
+    seconds = time.perf_counter() - before
+    found = validate(out)
+    quarters = [round(float(np.mean(part))) for part in np.array_split(np.array(sizes), 4) if len(part)]
+    return {
+        "workers": len(cores),
+        "seconds": round(seconds, 1),
+        "memory_mb_by_quarter": quarters,
+        "clips": found.clips,
+        "faults": len(found.faults),
+        "content": found.content,
+    }
+
+
+def tree_memory(pid: int) -> float:
+    """Megabytes that a process and all its descendants hold for themselves (anonymous pages, Linux)."""
+    parents: dict[int, int] = {}
+    own: dict[int, int] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            facts = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+        except (OSError, ValueError):  # ended meanwhile
+            continue
+        parents[int(folder.name)] = int(facts["PPid"])
+        own[int(folder.name)] = int(facts.get("RssAnon", "0 kB").split()[0])
+    total, ring = 0, {pid}
+    while ring:
+        total += sum(own.get(one, 0) for one in ring)
+        ring = {child for child, parent in parents.items() if parent in ring}
+    return total / 1024
 
 
 # Exports.

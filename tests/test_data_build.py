@@ -156,14 +156,14 @@ class TestGoingOn:
 class TestBadInput:
     def test_one_bad_file_stops_nothing(self, videos: Path, tmp_path: Path) -> None:
         folder = tmp_path / "in"
-        good = save_clip(folder / "good", 1)
+        good = save_clip(folder / "große Hunde 犬", 1)
         data = good.read_bytes()
         (folder / "zero.mp4").write_bytes(b"")
         (folder / "text.mp4").write_text("no video at all\n" * 50)
         (folder / "cut.mp4").write_bytes(data[: len(data) // 2])
         save_video(folder / "one frame.mp4", texture(3)[None])
         _audio(folder / "sound.mp4")
-        shutil.copy(good, folder / "good" / "copy of it.mp4")
+        shutil.copy(good, good.with_name("copy of it.mp4"))
         (folder / "loop").symlink_to(folder)
         (folder / "self.mp4").symlink_to(folder / "self.mp4")
         result = run_build(tmp_path / "set", folder, tmp_path / "missing")

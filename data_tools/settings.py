@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from magicgen.config import StrictModel
 
 # Part of the hash: raise it when a stage changes what it makes of the same input.
-PIPELINE_VERSION = 1
+PIPELINE_VERSION = 2
 
 Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]

@@ -26,7 +26,7 @@ from magicgen.control.rle import encode_rle
 class Annotate:
     """Stage: adds tracks and the sparse keep list."""
 
-    name, version = "annotate", 1
+    name, version = "annotate", 2
 
     def __init__(self, settings: BuildSettings, layout: Layout, clips: LastClip | None = None) -> None:
         self.settings, self.layout = settings, layout

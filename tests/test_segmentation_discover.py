@@ -63,7 +63,7 @@ def test_two_objects_keep_their_numbers_where_they_touch() -> None:
     masks = np.zeros(shape, np.bool_)
     for frame in range(5):
         masks[frame, 20:40, 10 + 4 * frame : 30 + 4 * frame] = True
-        masks[frame, 20:40, 46 : 66] = True
+        masks[frame, 20:40, 46:66] = True
     video = np.zeros((*shape, 3), np.uint8)
     sequence = FrameSequence(video, 60)
     step = np.zeros((*shape[1:], 2), np.float32)

@@ -1,4 +1,4 @@
-"""The default that needs no weights: moving objects by flow, learnt looks and GrabCut. Low quality; tracks say 'flow'."""
+"""The default without weights: moving objects by flow, learnt looks and GrabCut. Low quality; tracks say 'flow'."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from data_tools.records import ClipFacts, Phrase
 
 
 class EmbeddedAnnotator:
-    """Discovery by camera-compensated motion, masks by GrabCut, numbers along the flow both ways (magicgen.segmentation)."""
+    """Discovery by camera-compensated motion, masks by GrabCut, numbers along the flow (magicgen.segmentation)."""
 
     def annotate(self, video: UInt8, facts: ClipFacts, phrases: Sequence[Phrase]) -> list[FoundTrack]:
         """Tracks of what moves. A phrase names a track only where there is one of each: motion does not read."""

@@ -39,6 +39,7 @@ def test_auto_without_a_plan_says_so(run: Run, job: list[object]) -> None:
     code, _, err = run(*job, "--attention", "auto", "--dry-run")
     assert code == 0
     assert "no attention plan" in err
+    assert "warning" not in err
 
 
 @pytest.mark.parametrize(

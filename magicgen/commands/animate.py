@@ -115,7 +115,7 @@ def animate(
             given["control_range"] = _numbers(control_range, "--control-range")
         prepared = prepare(image, trajectory, out, _settings(given), picture_segmenter(segmenter))
     for text in prepared.warnings:
-        warn(text)
+        (note if text == prepared.attention.reason else warn)(text)
     if dry_run:
         _show_plan(prepared, json)
     else:

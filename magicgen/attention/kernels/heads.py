@@ -64,8 +64,8 @@ def gather_rows(x: torch.Tensor, heads: torch.Tensor, rows: torch.Tensor) -> tor
 
 def scatter_rows(out: torch.Tensor, heads: torch.Tensor, rows: torch.Tensor, values: torch.Tensor) -> None:
     """The reverse of :func:`gather_rows`: writes ``values`` [B,h,m,D] into ``out``, whose memory is dense."""
+    assert out.is_contiguous() or out.transpose(1, 2).is_contiguous()
     flat, index = _flat_rows(out, heads, rows)
-    assert flat.data_ptr() == out.data_ptr()
     flat.index_copy_(0, index.flatten(), values.reshape(-1, out.shape[3]))
 
 

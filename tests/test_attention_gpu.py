@@ -127,6 +127,7 @@ def test_compiled_model_gives_the_same() -> None:
 
 
 def test_a_clip_and_a_search(run: Run, small_model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("av", reason="videos are written with PyAV")
     plan, photo, path = tmp_path / "plan.json", tmp_path / "photo.png", tmp_path / "path.json"
     clip = ["--model", small_model, "--frames", 5, "--height", 32, "--width", 48, "--steps", 2, "--device", DEVICE]
     code, _, err = run("plan", *clip, "--psnr", 20, "--rows", 8, "--out", plan)

@@ -1,5 +1,5 @@
 """``python -m magicgen``."""
 
-from magicgen.cli import main
+from magicgen.start import magicgen
 
-main()
+magicgen()

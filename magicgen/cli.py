@@ -1,9 +1,7 @@
 """``magicgen``: the command line. Exit codes: 0 done, 1 failed, 2 wrong input or usage, 130 interrupted."""
 
 import logging
-import signal
 import sys
-from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
@@ -16,13 +14,9 @@ from magicgen.commands.bench import bench
 from magicgen.commands.dereflect import dereflect
 from magicgen.commands.models import convert, download
 from magicgen.commands.plan import plan
+from magicgen.commands.program import run_program
 from magicgen.commands.story import story
 from magicgen.commands.train import train
-from magicgen.errors import MagicGenError
-from magicgen.progress import Cancelled
-
-INTERRUPTED = 130
-TERMINATED = 143
 
 app = typer.Typer(
     help="A diffusion transformer steered by what you draw.",
@@ -66,21 +60,8 @@ def options(
 
 
 def main() -> NoReturn:
-    """The entry point: runs a command and turns errors that a person can mend into a message and an exit code."""
-    # The default action of SIGTERM would leave temporary files behind; as an exception it lets them be removed.
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        app(prog_name="magicgen")
-    except MagicGenError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except (Cancelled, KeyboardInterrupt):
-        sys.exit(INTERRUPTED)
-    sys.exit(0)
-
-
-def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
-    sys.exit(TERMINATED)
+    """Run the command line of this process, and exit."""
+    run_program(app, "magicgen")
 
 
 if __name__ == "__main__":

@@ -183,7 +183,8 @@ def _explain(
             return f"{head}missing; this key is required."
         case _:
             message = str(finding["msg"]).removeprefix("Value error, ").rstrip(".")
-            return f"{head}{message[:1].lower()}{message[1:]}; got {_shown(given)}."
+            got = "" if isinstance(given, dict) else f"; got {_shown(given)}"  # all fields together say nothing
+            return f"{head}{message[:1].lower()}{message[1:]}{got}."
 
 
 def _real_path(location: Sequence[str | int], values: Any) -> tuple[tuple[str | int, ...], Any]:

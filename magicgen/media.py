@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from magicgen.errors import MediaError
+from magicgen.pixels import to_mask, to_rgb
 
 UInt8 = npt.NDArray[np.uint8]
 Decoded = TypeVar("Decoded")
@@ -83,7 +84,7 @@ def read_image(path: str | os.PathLike[str], *, max_side: int = MAX_SIDE) -> UIn
     Raises:
         MediaError: no such file, not a picture, damaged, too small or too large.
     """
-    return read_with(path, _to_rgb, max_side)
+    return read_with(path, to_rgb, max_side)
 
 
 def read_mask(path: str | os.PathLike[str], *, max_side: int = MAX_SIDE) -> npt.NDArray[np.bool_]:
@@ -93,7 +94,7 @@ def read_mask(path: str | os.PathLike[str], *, max_side: int = MAX_SIDE) -> npt.
     Raises:
         MediaError: as :func:`read_image`.
     """
-    return read_with(path, _to_mask, max_side)
+    return read_with(path, to_mask, max_side)
 
 
 def read_video(path: str | os.PathLike[str], *, max_frames: int | None = None) -> Video:
@@ -364,57 +365,6 @@ def _check_complete(source: Path, decoded: int, declared: int, max_frames: int |
             f"{source} is truncated: its header promises {declared} frames, only {decoded} can be decoded. "
             "Export or download it again."
         )
-
-
-def _to_rgb(image: Any, source: Path) -> UInt8:
-    from PIL import Image, ImageOps
-
-    upright = ImageOps.exif_transpose(image)
-    mode = upright.mode
-    if mode.startswith("I"):
-        return _from_deep(np.asarray(upright), source)
-    if mode == "F":
-        raise MediaError(f"{source} holds floating-point values of unknown range; save it with 8 or 16 bits a channel.")
-    if "A" in mode or "a" in mode or "transparency" in upright.info:
-        layered = upright.convert("RGBA")
-        white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
-        return np.array(Image.alpha_composite(white, layered).convert("RGB"), dtype=np.uint8)
-    return np.array(without_profile(upright).convert("RGB"), dtype=np.uint8)
-
-
-def _to_mask(image: Any, source: Path) -> npt.NDArray[np.bool_]:
-    from PIL import ImageOps
-
-    upright = ImageOps.exif_transpose(image)
-    if "A" in upright.mode or "a" in upright.mode or "transparency" in upright.info:
-        alpha = np.asarray(upright.convert("RGBA"))[..., 3]
-        if alpha.min() < 255:
-            return alpha > 127
-        upright = upright.convert("RGB")
-    grey = np.asarray(upright if upright.mode[0] in "IF1L" else upright.convert("L")).astype(np.float32)
-    return grey > max(float(grey.max()) / 2, 0.0)
-
-
-def without_profile(image: Any) -> Any:
-    """Convert an embedded colour profile to sRGB; a profile that cannot be used is ignored, as viewers do."""
-    profile = image.info.get("icc_profile")
-    if not profile or image.mode not in ("RGB", "CMYK"):
-        return image
-    from PIL import ImageCms
-
-    try:
-        own = ImageCms.ImageCmsProfile(BytesIO(profile))
-        return ImageCms.profileToProfile(image, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return image
-
-
-def _from_deep(values: npt.NDArray[Any], source: Path) -> UInt8:
-    """Grey values of 16 bits (0..65535) as RGB of 8 bits."""
-    if values.min() < 0 or values.max() > 65535:
-        raise MediaError(f"{source} holds grey values outside 0..65535; save it with 8 or 16 bits a channel.")
-    grey = np.round(values.astype(np.float32) / 257).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=-1)
 
 
 def _encode(path: Path, frames: UInt8, fps: float) -> None:

@@ -209,6 +209,8 @@ WRONG_OPTIONS = {
     "model": (["--model", "tinny"], "no preset and no folder"),
     "attention": (["--attention", "none.json"], "no such plan"),
     "weight": (["--control-weight", "much"], "expected numbers"),
+    "weight of no number": (["--control-weight", "nan"], "control_weight: input should be a finite number"),
+    "size of a poster": (["--height", 100_000, "--width", 100_000], "is too large"),
     "range": (["--control-range", "0.6,0.1"], "control_range must rise"),
     "device": (["--device", "quantum"], "cannot be used"),
     "offload": (["--offload", "sometimes"], "offload:"),
@@ -307,3 +309,14 @@ def test_an_interrupted_run_leaves_no_half_file(job: list[object], tmp_path: Pat
     assert process.returncode == code
     assert "Traceback" not in err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.overlay.mp4", "path.json", "photo.png"]
+
+
+def test_ctrl_c_while_the_program_is_read_leaves_no_traceback() -> None:
+    code = (
+        "import sys\nfrom magicgen.start import magicgen\n"
+        "class Interrupted:\n    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'magicgen.cli': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\nmagicgen()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stderr) == (130, "")

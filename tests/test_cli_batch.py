@@ -2,9 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from magicgen.jobs import batch
+from magicgen.jobs.animate import Prepared, Result
 from magicgen.media import read_video, write_image
 from tests.cli_runner import Run
 from tests.tiny import square_photo
@@ -53,6 +56,25 @@ def test_a_broken_job_is_recorded_and_skipped(run: Run, folder: Path, small_mode
         assert expected in err
     assert len(json.loads((out / "batch.json").read_text())["jobs"]) == 6
     assert not (folder / "escape.mp4").exists()
+
+
+def test_a_fault_of_the_program_does_not_take_the_other_jobs_with_it(
+    run: Run, folder: Path, small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = batch.run
+
+    def faulty(prepared: Prepared, *given: Any, **named: Any) -> Result:
+        if prepared.out.name == "one.mp4":
+            raise RuntimeError("a bug")
+        return real(prepared, *given, **named)
+
+    monkeypatch.setattr(batch, "run", faulty)
+    good = {"image": "photo.png", "trajectory": "path.json", "model": str(small_model), "steps": 1}
+    (folder / "jobs.jsonl").write_text("\n".join(json.dumps({**good, "out": name}) for name in ("one.mp4", "two.mp4")))
+    code, printed, _ = run("batch", folder / "jobs.jsonl", "--out", folder / "results", "--json")
+    assert code == 1
+    assert [item["status"] for item in json.loads(printed)] == ["failed", "done"]
+    assert json.loads((folder / "results" / "batch.json").read_text())["jobs"][0]["error"] == "RuntimeError: a bug"
 
 
 def test_resume_skips_what_is_finished(run: Run, folder: Path, small_model: Path) -> None:

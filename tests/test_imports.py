@@ -15,12 +15,13 @@ ROOT = Path(__file__).resolve().parents[1]
 # A room may import only rooms that stand before it.
 # fmt: off
 ROOMS = (
-    "errors", "config", "progress", "media", "photo", "control", "attention", "models", "segmentation", "planning",
-    "sampling", "weights", "synthetic", "training", "evaluation", "jobs", "ui", "commands", "cli", "__main__",
+    "errors", "config", "progress", "pixels", "media", "photo", "control", "attention", "models", "segmentation",
+    "planning", "sampling", "weights", "synthetic", "training", "evaluation", "jobs", "ui", "commands", "cli", "start",
+    "__main__",
 )
 # fmt: on
 # These need neither torch nor anything that brings it.
-NO_TORCH = ("errors", "config", "progress", "media", "photo", "control", "synthetic")
+NO_TORCH = ("errors", "config", "progress", "pixels", "media", "photo", "control", "synthetic")
 HEAVY = {"torch", "torchvision", "diffusers", "transformers", "accelerate", "peft", "xformers"}
 # Programs: they use the library and are imported by nobody but the command that starts them.
 PROGRAMS = {

@@ -20,6 +20,8 @@ Floats = npt.NDArray[np.float32]
 KEEPS_DETAIL = 12.0
 # With an average change of this size half of it counts, far from what moves.
 CLEAR = 16.0
+# Changes are smoothed by this many pixels (standard deviation), which hides the blocks of the autoencoder.
+SMOOTH = 1.5
 # Pixels around moved and uncovered places in which every change counts.
 NEAR = 4
 
@@ -44,7 +46,7 @@ def corrected(draft: Draft, before: Floats, after: Floats) -> Floats:
 def _corrected_frame(frame: Floats, state: npt.NDArray[np.uint8], before: Floats, after: Floats) -> Floats:
     change = after - before
     kept = np.exp(-np.abs(change).mean(axis=-1, keepdims=True) / KEEPS_DETAIL)
-    sharp = change + (before - frame) * (1 - kept)
+    sharp = cv2.GaussianBlur(change, (0, 0), SMOOTH) + (before - frame) * (1 - kept)
     power = np.square(cv2.GaussianBlur(change, (0, 0), 2.0)).mean(axis=-1)
     touched = cv2.dilate((state > 0).astype(np.uint8), np.ones((2 * NEAR + 1, 2 * NEAR + 1), np.uint8))
     near = cv2.GaussianBlur(touched.astype(np.float32), (0, 0), 2.0)

@@ -42,6 +42,7 @@ from magicgen.weights.files import Component
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(allow_inf_nan=False)]
 LEAST_FREE_BYTES = 64 * 1024**2
 LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "opencv-python", "av")
 
@@ -68,7 +69,7 @@ class AnimateSettings(StrictModel):
     steps: Annotated[int, Field(gt=0, le=1000)] | None = None
     guidance: Annotated[float, Field(ge=0, le=50)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    control_weight: float | tuple[float, ...] = 1.0
+    control_weight: Weight | Annotated[tuple[Weight, ...], Field(min_length=1)] = 1.0
     control_range: tuple[Share, Share] = (0.0, 1.0)
     use_draft: bool | None = None
     interpolate_positions: bool = False
@@ -229,13 +230,11 @@ def run(
     try:
         video = write_video(prepared.out, frames, prepared.settings.fps or prepared.facts.fps)
         written = time.perf_counter()
+        timings = {"load_s": load_s, "generate_s": sampled - started, "write_s": written - sampled}
+        # Whoever stops the measuring keeps a video that can be repeated.
+        write_json(prepared.sidecar_path, _sidecar(prepared, timings, {}, attention))
         measured = _measured(prepared, frames, report) if measure else {}
-        timings = {
-            "load_s": load_s,
-            "generate_s": sampled - started,
-            "write_s": written - sampled,
-            "measure_s": time.perf_counter() - written,
-        }
+        timings["measure_s"] = time.perf_counter() - written
         write_json(prepared.sidecar_path, _sidecar(prepared, timings, measured, attention))
     except MediaError as error:  # the place was checked before, so it went bad in between
         raise GenerationFailed(str(error)) from error

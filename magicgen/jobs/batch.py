@@ -34,7 +34,7 @@ from magicgen.jobs.story import (
     story_key,
 )
 from magicgen.media import write_json
-from magicgen.progress import CancelToken, Report, silent
+from magicgen.progress import Cancelled, CancelToken, Report, silent
 
 # The columns of MagicMotion's demo files, and what they are called here.
 MAGICMOTION_COLUMNS = {
@@ -192,8 +192,13 @@ def run_batch(
                     loaded = (key, _loaded(prepared))
                 written = _run(item.number, prepared, loaded[1], report, cancel)
                 outcome = Outcome(item.number, "done", str(written))
+            except Cancelled:
+                raise
             except MagicGenError as error:
                 outcome = Outcome(item.number, "failed", _name(item, out), str(error))
+            except Exception as error:  # a fault of magicgen's own must not take the other jobs with it
+                _log.exception("job %d failed, and magicgen is to blame; the others go on", item.number)
+                outcome = Outcome(item.number, "failed", _name(item, out), f"{type(error).__name__}: {error}")
         outcomes.append(outcome)
         told(outcome)
         write_json(out / REPORT_NAME, {"batch": str(batch), "jobs": [asdict(each) for each in outcomes]})

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from magicgen.errors import MediaError
-from magicgen.media import MAX_SIDE, check_output, read_with, without_profile, write_bytes
+from magicgen.media import MAX_SIDE, check_output, read_with, write_bytes
+from magicgen.pixels import without_profile
 
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")

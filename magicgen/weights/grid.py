@@ -7,6 +7,9 @@ from magicgen.errors import TrajectoryError, WeightsError
 
 # Compression of the CogVideoX kind of autoencoder: pixels per latent pixel, frames per latent frame.
 SPATIAL, TEMPORAL = 8, 4
+# More than any machine makes in one piece, and little enough that a mistyped size is told instead of tried.
+MOST_SIDE = 8192
+MOST_PIXELS = 4_000_000_000
 
 
 def check_grid(
@@ -20,7 +23,8 @@ def check_grid(
         interpolate_positions: the learned position table will be interpolated to the clip.
 
     Raises:
-        TrajectoryError: frames are not 4n + 1, or a side is not a multiple of what the model needs.
+        TrajectoryError: frames are not 4n + 1, a side is not a multiple of what the model needs, or the clip is larger
+            than anything can make.
         WeightsError: the weights are bound to one size by a learned position table, and it is another one.
     """
     step = SPATIAL * int(config.get("patch_size", 2))
@@ -32,6 +36,11 @@ def check_grid(
         raise TrajectoryError(
             f"Height and width must be multiples of {step}; got {height}x{width}. "
             f"Use --height {near_height} --width {near_width}."
+        )
+    if max(height, width) > MOST_SIDE or frames * height * width > MOST_PIXELS:
+        raise TrajectoryError(
+            f"A clip of {frames} frames of {height}x{width} is too large; at most {MOST_SIDE} pixels a side and "
+            f"{MOST_PIXELS:,} in all. Use a smaller --height and --width, or fewer --frames."
         )
     if not config.get("use_learned_positional_embeddings") or interpolate_positions:
         return

@@ -62,9 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(given)
     began = time.monotonic()
     described = circumstances("gpu_session", given)
-    out = options.out or ROOT / "benchmarks" / "results" / _slug(described["machine"])
+    out = (options.out or ROOT / "benchmarks" / "results" / _slug(described["machine"])).resolve()
     out.mkdir(parents=True, exist_ok=True)
-    run = options.run or (out / "run" if options.toy else ROOT / "runs" / "tiny_large")
+    run = (options.run or (out / "run" if options.toy else ROOT / "runs" / "tiny_large")).resolve()
     stages = toy_stages(out, run) if options.toy else gpu_stages(out, run)
     outcomes: list[Outcome] = []
     for stage in stages:
@@ -146,7 +146,7 @@ def run_stage(stage: Stage, left: float, out: Path) -> Outcome:
     At the limit it is interrupted as by Ctrl+C, so that it can end in order, and killed if it does not.
     """
     command = [sys.executable, "-m", *stage.arguments]
-    shown = " ".join(["python", "-m", *stage.arguments])
+    shown = " ".join(["python", "-m", *stage.arguments]).replace(f"{ROOT}/", "")
     limit = left if stage.seconds is None else min(stage.seconds, left)
     log = out / f"{stage.name}.log"
     if limit <= 0:

@@ -16,6 +16,7 @@ def test_a_session_at_toy_size(tmp_path: Path) -> None:
     session = json.loads((out / "session.json").read_text())
     assert [(stage["name"], stage["ended"]) for stage in session["stages"]] == [(name, "done") for name in stages]
     assert session["machine"]
+    assert "train configs/train/tiny_smoke.yaml" in session["stages"][1]["command"]
     assert session["versions"]["torch"]
     attention = json.loads((out / "attention-toy.json").read_text())
     assert attention["best_dense"] == "sdpa"

@@ -23,12 +23,13 @@ class Watched:
     """A page, and everything that should not have happened on it."""
 
     page: Any
+    canvas: str = "#canvas"
     wrong: list[str] = field(default_factory=list)
 
     @property
     def area(self) -> Any:
         """The canvas element."""
-        return self.page.locator("#canvas canvas")
+        return self.page.locator(f"{self.canvas} canvas")
 
     def open(self, url: str) -> None:
         """Go to the app and wait until it can be used."""
@@ -52,7 +53,7 @@ class Watched:
 
     def tool(self, name: str) -> None:
         """Press a button of the tool bar."""
-        self.page.click(f"#canvas [data-tool={name}]")
+        self.page.click(f"{self.canvas} [data-tool={name}]")
 
     def place(self, x: float, y: float, size: tuple[int, int]) -> tuple[float, float]:
         """Where a point of the photo (normalised; ``size`` W, H in pixels) is in the window."""
@@ -90,12 +91,12 @@ class Watched:
         return self.progress()
 
 
-def watch(browser: Any, width: int = 1280, height: int = 900, **options: Any) -> Watched:
+def watch(browser: Any, width: int = 1280, height: int = 900, canvas: str = "#canvas", **options: Any) -> Watched:
     """A fresh visitor: own context, own storage."""
     context = browser.new_context(viewport={"width": width, "height": height}, **options)
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
-    watched = Watched(page)
+    watched = Watched(page, canvas)
     page.on("pageerror", lambda error: watched.wrong.append(f"error: {error}"))
     page.on("console", lambda message: watched.wrong.append(message.text) if message.type == "error" else None)
     page.on("request", lambda request: watched.wrong.append(request.url) if _outside(request.url) else None)

@@ -36,7 +36,7 @@ def drawing() -> dict[str, Any]:
 def on(small_model: Path, tmp_path: Path) -> Iterator[AnimateHandlers]:
     visitors = Visitors(tmp_path / "visitors")
     with gradio.Blocks():
-        form = make_form(Choices(models=(str(small_model),)), AnimateSettings(model=str(small_model)))
+        form, _ = make_form(Choices(models=(str(small_model),)), AnimateSettings(model=str(small_model)))
     desk = AnimateDesk(Shelf(), shared_outline("grabcut"))
     yield AnimateHandlers(desk, visitors, tmp_path, find_examples(EXAMPLES), form)
     visitors.close()

@@ -26,7 +26,7 @@ gradio = pytest.importorskip("gradio")
 
 from magicgen.ui.form import Choices, make_form  # noqa: E402
 from magicgen.ui.photos import MAX_PHOTO_SIDE, inside, take_photo  # noqa: E402
-from magicgen.ui.reflection_tab import read_marks  # noqa: E402
+from magicgen.ui.reflection_desk import read_marks  # noqa: E402
 from magicgen.ui.told import in_words, note, progress_bar  # noqa: E402
 from magicgen.ui.visitors import Visitors  # noqa: E402
 from magicgen.ui.work import Done, watch  # noqa: E402
@@ -154,7 +154,7 @@ def test_broken_work_raises_where_it_is_watched() -> None:
 )
 def test_every_setting_goes_through_the_form(wanted: AnimateSettings) -> None:
     with gradio.Blocks():
-        form = make_form(Choices(), AnimateSettings())
+        form, _ = make_form(Choices(), AnimateSettings())
     wanted = wanted.model_copy(update={"frames": wanted.frames or 17})
     assert len(form.values(wanted)) == len(form.components)
     assert form.settings(form.values(wanted)) == wanted
@@ -162,7 +162,7 @@ def test_every_setting_goes_through_the_form(wanted: AnimateSettings) -> None:
 
 def test_a_visitor_chooses_from_what_is_offered() -> None:
     with gradio.Blocks():
-        form = make_form(Choices(), AnimateSettings())
+        form, _ = make_form(Choices(), AnimateSettings())
     for change in ({"model": "/home/someone/model"}, {"attention": "/etc/passwd"}, {"device": "cuda:7"}):
         with pytest.raises(ConfigError, match="not offered"):
             form.settings(form.values(AnimateSettings(frames=17, **change)))

@@ -100,7 +100,8 @@ class AnimateHandlers:
             return None, note("Draw something to see what the model will be told.")
         try:
             prepared = self.desk.prepare(visitor, drawing, self.form.settings(values))
-            return str(self.desk.preview(prepared)), note(self.desk.describe(prepared), *prepared.warnings)
+            said = (self.desk.describe(prepared), *(in_words(warning) for warning in prepared.warnings))
+            return str(self.desk.preview(prepared)), note(*said)
         except MagicGenError as error:
             return gr.skip(), note(in_words(error), kind="wrong")
 

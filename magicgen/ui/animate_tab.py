@@ -9,11 +9,13 @@ from magicgen.jobs.animate import AnimateSettings
 from magicgen.ui.animate_desk import AnimateDesk
 from magicgen.ui.animate_handlers import AnimateHandlers
 from magicgen.ui.canvas import make_canvas, wish_frames
+from magicgen.ui.costs import costs_table
 from magicgen.ui.examples import Example
 from magicgen.ui.form import Choices, Form, make_form
+from magicgen.ui.look import heading
 from magicgen.ui.told import note
 from magicgen.ui.visitors import Visitors
-from magicgen.ui.wiring import AT_ONCE, MODEL_QUEUE, PICTURES, QUIET, SURE
+from magicgen.ui.wiring import AT_ONCE, MODEL_QUEUE, PICTURES, PLAIN, QUIET, SURE, history_gallery
 
 # Settings that change what the preview shows or costs.
 PREVIEWED = ("level", "frames", "height", "width", "steps", "guidance", "fps", "model", "attention")
@@ -38,21 +40,13 @@ class AnimateTab:
 
     def build(self) -> None:
         """Make all components and connect them."""
-        with gr.Row():
+        with gr.Row(elem_classes=["mg-desk"]):
             with gr.Column(scale=3, min_width=320):
                 canvas, form, lock = self._left()
-            with gr.Column(scale=2, min_width=320):
+            with gr.Column(scale=2, min_width=320, elem_classes=["mg-right"]):
                 self._right()
         self._canvas, self._form, self._lock = canvas, form, lock
-        self._history = gr.Gallery(
-            label="Your videos (this visit)",
-            columns=6,
-            height=190,
-            object_fit="contain",
-            interactive=False,
-            allow_preview=False,
-            elem_id="history",
-        )
+        self._history = history_gallery("Your videos (this visit)", "history")
         self._on = AnimateHandlers(self._desk, self._visitors, self._uploads, self._examples, form)
         self._connect_input()
         self._connect_preview()
@@ -60,16 +54,15 @@ class AnimateTab:
 
     def _left(self) -> tuple[gr.HTML, Form, gr.Checkbox]:
         frames = self._defaults.frames or 17
-        with gr.Row():
-            self._photo = gr.UploadButton("Choose a photo", file_types=PICTURES, variant="primary", elem_id="photo")
-            self._import = gr.UploadButton(
-                "Import a trajectory", file_types=[".json", ".mp4", ".mov", ".webm"], elem_id="import"
+        gr.HTML(heading("Draw what moves", "Click on a thing or box it, then draw where it goes."), **PLAIN)
+        with gr.Row(elem_classes=["mg-actions"]):
+            self._photo = gr.UploadButton(
+                "Choose a photo", file_types=PICTURES, variant="primary", size="md", elem_id="photo"
             )
-            self._reuse = gr.UploadButton("Load settings", file_types=[".json"], elem_id="reuse")
+            self._reuse = gr.UploadButton("Load settings", file_types=[".json"], size="md", elem_id="reuse")
         canvas = make_canvas("animate", frames=frames, segments=self._desk.outlines, elem_id="canvas")
         self._show_examples()
-        form = make_form(self._choices, self._defaults)
-        lock = gr.Checkbox(False, label="Keep this seed for the next video", elem_id="lock")
+        form, lock = make_form(self._choices, self._defaults)
         with gr.Accordion("Move the camera", open=False):
             with gr.Row():
                 zoom = gr.Slider(0.5, 2.0, value=1.0, step=0.05, label="Zoom")
@@ -78,45 +71,67 @@ class AnimateTab:
                 turn = gr.Slider(-90, 90, value=0, step=5, label="Turn in degrees")
             self._camera = gr.Button("Add this camera move to the drawing", elem_id="camera")
             self._moves = [zoom, right, down, turn]
+        with gr.Accordion("Trajectory files", open=False):
+            with gr.Row(elem_classes=["mg-actions"]):
+                self._import = gr.UploadButton(
+                    "Import a trajectory", file_types=[".json", ".mp4", ".mov", ".webm"], size="md", elem_id="import"
+                )
+                self._export = gr.Button("Export trajectory.json and map video", size="md", elem_id="export")
+            self._exported = gr.File(
+                label="Exported", file_count="multiple", interactive=False, visible=False, elem_id="exported"
+            )
         return canvas, form, lock
 
     def _show_examples(self) -> None:
         if not self._examples:
             return
         shown = [(str(example.photo), example.caption) for example in self._examples]
-        with gr.Accordion("Examples: a photo with a trajectory each", open=True):
-            self._gallery = gr.Gallery(
-                shown,
-                show_label=False,
-                columns=5,
-                height=210,
-                object_fit="cover",
-                allow_preview=False,
-                interactive=False,
-                buttons=[],
-                elem_id="examples",
-            )
+        gr.HTML(heading("Or start with an example", level=3), **PLAIN)
+        self._gallery = gr.Gallery(
+            shown,
+            show_label=False,
+            container=False,
+            columns=len(shown),
+            height=118,
+            object_fit="cover",
+            allow_preview=False,
+            interactive=False,
+            buttons=[],
+            elem_id="examples",
+            elem_classes=["mg-row"],
+        )
 
     def _right(self) -> None:
+        gr.HTML(heading("See it, then make it", "The preview is drawn by the code that feeds the model."), **PLAIN)
         self._overlay = gr.Video(
-            label="What the model will be told", autoplay=True, loop=True, interactive=False, elem_id="overlay"
+            label="What the model will be told",
+            autoplay=True,
+            loop=True,
+            interactive=False,
+            elem_id="overlay",
+            elem_classes=["mg-late"],
         )
         self._estimate = gr.HTML(note("Draw something to see what the model will be told."), elem_id="estimate")
-        with gr.Row():
-            self._generate = gr.Button("Generate", variant="primary", elem_id="generate")
-            self._stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="stop")
+        self._costs()
+        with gr.Row(elem_classes=["mg-actions"]):
+            self._generate = gr.Button("Generate", variant="primary", size="lg", elem_id="generate")
+            self._stop = gr.Button("Stop", variant="stop", size="lg", interactive=False, elem_id="stop")
         self._progress = gr.HTML(note("Ready when you are."), elem_id="progress", min_height=70)
         self._live = gr.Image(label="The state so far", visible=False, interactive=False, elem_id="live")
-        self._video = gr.Video(label="Result", autoplay=True, loop=True, interactive=False, elem_id="result")
-        self._toggle = gr.Checkbox(False, label="Show the trajectory over the result", elem_id="toggle")
-        self._facts = gr.HTML(elem_id="facts")
-        self._files = gr.File(
-            label="Video, overlay and settings", file_count="multiple", interactive=False, elem_id="files"
-        )
-        self._export = gr.Button("Export trajectory.json and map video", elem_id="export")
-        self._exported = gr.File(
-            label="Exported", file_count="multiple", interactive=False, visible=False, elem_id="exported"
-        )
+        with gr.Column(elem_classes=["mg-result"]):
+            self._video = gr.Video(label="Result", autoplay=True, loop=True, interactive=False, elem_id="result")
+            self._toggle = gr.Checkbox(False, label="Show the trajectory over the result", elem_id="toggle")
+            self._facts = gr.HTML(elem_id="facts", elem_classes=["mg-facts"])
+            self._files = gr.File(
+                label="Video, overlay and settings", file_count="multiple", interactive=False, elem_id="files"
+            )
+
+    def _costs(self) -> None:
+        """What the models on offer take, where that was measured."""
+        table = costs_table("animate", self._choices.models)
+        if table:
+            with gr.Accordion("What models and attention plans cost", open=False):
+                gr.HTML(table, elem_id="costs")
 
     def _connect_input(self) -> None:
         on, canvas, frames = self._on, self._canvas, self._form.parts["frames"]

@@ -1,13 +1,12 @@
 """The drawing area: one gradio component whose value is what the readers of ``magicgen.control`` read."""
 
 import time
-from functools import cache
-from importlib.resources import files
 from typing import Any, Literal
 
 import gradio as gr
 
 from magicgen.control.raster import map_colour
+from magicgen.ui.look import asset
 
 Mode = Literal["animate", "guide", "layout", "pen"]
 SCRIPTS = ("rle", "motion", "model", "guide", "view", "tools", "keys", "panel", "story", "main")
@@ -22,14 +21,13 @@ LIKE: dict[Mode, str] = {"layout": "animate", "pen": "guide"}
 LABELS: dict[Mode, dict[str, str]] = {
     "animate": {},
     "guide": {
-        "plus": "+ Reflection",
-        "minus": "\u2212 Scene",
-        "box": "\u25ad Reflection",
-        "brush": "\u25cf Reflection",
-        "eraser": "\u25cb Scene",
+        "plus": "Reflection",
+        "minus": "Scene",
+        "brush": "Brush",
+        "eraser": "Scene brush",
     },
-    "layout": {"box": "\u25ad New box"},
-    "pen": {"brush": "\u25cf Pen"},
+    "layout": {"box": "New box"},
+    "pen": {"brush": "Pen"},
 }
 PALETTE_SIZE = 21
 
@@ -65,9 +63,9 @@ def make_canvas(mode: Mode, *, frames: int = 17, fps: float = 8.0, segments: boo
     }
     return gr.HTML(
         value=None,
-        html_template=_asset("canvas.html"),
-        css_template=_asset("canvas.css"),
-        js_on_load="\n".join(_asset(f"{name}.js") for name in SCRIPTS),
+        html_template=asset("canvas.html"),
+        css_template=asset("canvas.css"),
+        js_on_load="\n".join(asset(f"{name}.js") for name in SCRIPTS),
         apply_default_css=False,
         elem_id=elem_id,
         **properties,
@@ -83,8 +81,3 @@ def palette() -> list[str]:
     """The colours of the objects as ``#rrggbb``: those of the condition maps, twice as bright, as on the overlay."""
     colours = (map_colour(index) for index in range(PALETTE_SIZE))
     return ["#" + "".join(f"{min(2 * value, 255):02x}" for value in colour) for colour in colours]
-
-
-@cache
-def _asset(name: str) -> str:
-    return (files("magicgen.ui") / "assets" / name).read_text(encoding="utf-8")

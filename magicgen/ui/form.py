@@ -110,16 +110,19 @@ def _number(label: str, hint: str, *, whole: bool = False) -> gr.Number:
     return gr.Number(0, label=label, info=hint, precision=0 if whole else None, minimum=0)
 
 
-def make_form(choices: Choices, defaults: AnimateSettings) -> Form:
-    """Create the components where they stand: the few that everybody needs, the rest folded away."""
+def make_form(choices: Choices, defaults: AnimateSettings) -> tuple[Form, gr.Checkbox]:
+    """Create the components where they stand: what everybody needs, the rest folded away, the lock of the seed."""
     parts: dict[str, gr.components.Component] = {}
-    parts["prompt"] = gr.Textbox(label="What happens (optional)", lines=2, max_length=2000)
+    parts["prompt"] = gr.Textbox(
+        label="What happens (optional)", lines=1, max_lines=4, max_length=2000, placeholder="the rocket flies away"
+    )
     with gr.Row():
         parts["level"] = gr.Radio(LEVELS, value=AUTO, label="What the model is told")
         frames = defaults.frames or 17
         parts["frames"] = gr.Slider(5, MOST_FRAMES, value=frames, step=4, label="Frames", precision=0)
-    with gr.Row():
+    with gr.Row(equal_height=True):
         parts["seed"] = gr.Number(defaults.seed, label="Seed", precision=0, minimum=0)
+        lock = gr.Checkbox(False, label="Keep this seed for the next video", elem_id="lock")
     with gr.Accordion("Model, size and sampling", open=False):
         with gr.Row():
             parts["model"] = gr.Dropdown(list(choices.models), value=defaults.model, label="Model")
@@ -145,4 +148,4 @@ def make_form(choices: Choices, defaults: AnimateSettings) -> Form:
         parts["interpolate_positions"] = gr.Checkbox(
             False, label="Lift the size bound of released weights", info="at a quality nobody has measured"
         )
-    return Form(parts, choices)
+    return Form(parts, choices), lock

@@ -4,8 +4,8 @@ import os
 import shutil
 import tempfile
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import gradio as gr
@@ -22,14 +22,17 @@ from magicgen.ui.animate_tab import AnimateTab
 from magicgen.ui.api import AnimateApi
 from magicgen.ui.examples import find_examples
 from magicgen.ui.form import Choices
+from magicgen.ui.look import asset, brand, chip, theme
 from magicgen.ui.outlines import shared_outline
+from magicgen.ui.reflection_api import ReflectionApi
+from magicgen.ui.reflection_desk import ReflectionDesk
 from magicgen.ui.reflection_tab import ReflectionTab
 from magicgen.ui.shelf import Shelf
 from magicgen.ui.story_api import StoryApi
 from magicgen.ui.story_desk import StoryDesk
 from magicgen.ui.story_tab import StoryTab
 from magicgen.ui.visitors import Visitors
-from magicgen.ui.wiring import MODEL_QUEUE
+from magicgen.ui.wiring import AT_ONCE, MODEL_QUEUE, PLAIN
 from magicgen.weights import resolve_model
 from magicgen.weights.facts import model_facts
 
@@ -38,6 +41,13 @@ MOST_WAITING = 40
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 # Files of visitors are removed when they leave; what gradio keeps of them goes after this many seconds at the latest.
 CACHE_S = (600, 3600)
+# How long a page waits to say that its model is ready.
+LONGEST_LOAD_S = 900.0
+# How long loading waits for the first page.
+FIRST_PAGE_S = 4.0
+
+# A tab, and the endpoints for programs that do the same.
+Part = tuple[AnimateTab, AnimateApi] | tuple[StoryTab, StoryApi] | tuple[ReflectionTab, ReflectionApi]
 
 
 @dataclass(frozen=True)
@@ -80,13 +90,16 @@ class App:
         self._folder = Path(tempfile.mkdtemp(prefix="magicgen-app-"))
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
         os.environ["GRADIO_TEMP_DIR"] = str(self._folder / "uploads")
-        (self._folder / "uploads").mkdir()
+        self._uploads = self._folder / "uploads"
+        self._uploads.mkdir()
         try:
             self.shelf = Shelf()
+            self._first, self._opened = options.models[0], threading.Event()
             self.visitors = Visitors(self._folder / "visitors")
+            self._outline = shared_outline(options.segmenter)
             self.page = self._build(options)
-            self.url = self._launch(options)
             self.loading = self._load_first(options.models[0])
+            self.url = self._launch(options)
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
@@ -102,38 +115,57 @@ class App:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _build(self, options: AppOptions) -> gr.Blocks:
+        parts = [part for part in (self._animate(options), self._story(options), self._reflection(options)) if part]
+        with gr.Blocks(title="magicgen", analytics_enabled=False, delete_cache=CACHE_S) as page:
+            for _, api in parts:  # first: names of endpoints go to whoever asks first
+                api.build(MODEL_QUEUE)
+            with gr.Row(elem_classes=["mg-head"]):
+                gr.HTML(brand(), **PLAIN)
+                state = gr.HTML(chip("Starting", busy=True), elem_id="status", **PLAIN)
+            with gr.Tabs():
+                for tab, _ in parts:
+                    with gr.Tab(tab.name):
+                        tab.build()
+            page.load(self._state, None, state, **AT_ONCE)
+            page.unload(self._leave)
+        return page.queue(max_size=MOST_WAITING)
+
+    def _animate(self, options: AppOptions) -> Part:
         facts, *_ = (model_facts(resolve_model(model)) for model in options.models)
         for plan in options.plans:
             if not plan.is_file():
                 raise ConfigError(f"There is no attention plan {plan}. Check the path.")
         choices = Choices(options.models, tuple((path.stem, str(path)) for path in options.plans), _devices())
         defaults = AnimateSettings(model=options.models[0], frames=facts.frames)
-        outline = shared_outline(options.segmenter)
-        desk = AnimateDesk(self.shelf, outline)
-        uploads = self._folder / "uploads"
-        tabs: list[AnimateTab | StoryTab | ReflectionTab] = [
-            AnimateTab(desk, self.visitors, uploads, find_examples(options.examples), choices, defaults)
-        ]
-        stories = story_facts(options.story_model)
-        teller: StoryDesk | None = None
-        if stories.folder.is_dir():
-            tales = sorted((options.examples / "tales").glob("*.txt"))
-            teller = StoryDesk(self.shelf, options.story_model)
-            tabs.append(StoryTab(teller, self.visitors, tales, stories))
-        removal = DereflectSettings(adapter=options.adapter)
-        if _installed(removal):
-            tabs.append(ReflectionTab(self.shelf, self.visitors, uploads, outline, removal))
-        with gr.Blocks(title="magicgen", analytics_enabled=False, delete_cache=CACHE_S) as page:
-            gr.Markdown("# magicgen\nDraw on a photo, see what the model will be told, make the video.")
-            with gr.Tabs():
-                for tab in tabs:
-                    with gr.Tab(tab.name):
-                        tab.build()
-            AnimateApi(desk, self.visitors, choices).build(MODEL_QUEUE)
-            if teller is not None:
-                StoryApi(teller, self.visitors).build(MODEL_QUEUE)
-            page.unload(self._leave)
-        return page.queue(max_size=MOST_WAITING)
+        desk = AnimateDesk(self.shelf, self._outline)
+        examples = find_examples(options.examples)
+        tab = AnimateTab(desk, self.visitors, self._uploads, examples, choices, defaults)
+        return tab, AnimateApi(desk, self.visitors, choices)
+
+    def _story(self, options: AppOptions) -> Part | None:
+        facts = story_facts(options.story_model)
+        if not facts.folder.is_dir():
+            return None
+        tales = sorted((options.examples / "tales").glob("*.txt"))
+        desk = StoryDesk(self.shelf, options.story_model)
+        return StoryTab(desk, self.visitors, tales, facts), StoryApi(desk, self.visitors)
+
+    def _reflection(self, options: AppOptions) -> Part | None:
+        settings = DereflectSettings(adapter=options.adapter)
+        if not _installed(settings):
+            return None
+        windows = sorted((options.examples / "windows").glob("*.jpg"))
+        desk = ReflectionDesk(self.shelf, self._outline, settings)
+        return ReflectionTab(desk, self.visitors, self._uploads, windows), ReflectionApi(desk, self.visitors)
+
+    def _state(self) -> Iterator[str]:
+        """What the head says about the model: the page is there before it."""
+        self._opened.set()
+        name = Path(self._first).name
+        if self.loading.is_alive():
+            yield chip(f"{name} is being loaded", busy=True)
+            self.loading.join(LONGEST_LOAD_S)
+        yield chip(f"{name} is ready" if self.shelf.has("animate") else f"{name} loads with the first run")
 
     def _leave(self, request: gr.Request) -> None:
         self.visitors.leave(request.session_hash)
@@ -151,8 +183,10 @@ class App:
                 mcp_server=options.mcp,
                 max_file_size=MAX_UPLOAD,
                 footer_links=["api", "settings"],
-                theme=_theme(),
-                css=(files("magicgen.ui") / "assets" / "page.css").read_text(encoding="utf-8"),
+                theme=theme(),
+                # Not as ``css``: gradio rewrites its rules, and those for narrow windows are lost.
+                head=f"<style>{asset('page.css')}</style>",
+                js=asset("page.js"),
             )
         except OSError as error:
             raise ConfigError(f"The app cannot listen on {options.host}:{options.port or ''} ({error}).") from None
@@ -168,7 +202,11 @@ class App:
         boxes = np.tile(np.array([0, 0, 1, 1], np.float32), (1, facts.frames, 1))
         inputs = ClipInputs(np.zeros((*mask.shape[1:], 3), np.uint8), Tracks(("all",), mask, boxes), BoxLevel())
         prepared = prepare_again(inputs, AnimateSettings(model=model), self._folder / "first.mp4")
-        return self.shelf.warm("animate", load_key(prepared), lambda: load(prepared))
+        return self.shelf.warm("animate", load_key(prepared), lambda: load(prepared), self._wait_for_page)
+
+    def _wait_for_page(self) -> None:
+        """A page that is being opened goes first: loading takes the whole processor."""
+        self._opened.wait(FIRST_PAGE_S)
 
 
 def _installed(settings: DereflectSettings) -> bool:
@@ -180,11 +218,6 @@ def _installed(settings: DereflectSettings) -> bool:
             raise
         return False
     return True
-
-
-def _theme() -> gr.themes.Base:
-    """Gradio's look with fonts of the visitor's own system: a page must not ask other servers for fonts."""
-    return gr.themes.Default(font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace"))
 
 
 def _devices() -> tuple[str, ...]:

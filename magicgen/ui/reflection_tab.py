@@ -1,201 +1,142 @@
 """The tab that removes reflections: automatic result first, then marks, then the photo at its full size."""
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from magicgen.control.guide import Prompt, RemovalGuide, SegmentRegion
-from magicgen.control.guide_file import guide_from_json
-from magicgen.errors import ConfigError, GuideError, MagicGenError, MediaError
-from magicgen.jobs.dereflect import (
-    DereflectSettings,
-    PreparedRemoval,
-    RemovalResult,
-    load_removal,
-    prepare_removal,
-    removal_key,
-    remove_reflection,
-)
-from magicgen.media import read_image
-from magicgen.progress import Cancelled, CancelToken, ProgressEvent, Report, duration
-from magicgen.segmentation.protocol import Bools
 from magicgen.ui.canvas import make_canvas
-from magicgen.ui.outlines import Outline
-from magicgen.ui.photos import inside, shrunk, take_photo
-from magicgen.ui.shelf import Shelf
-from magicgen.ui.told import in_words, note, progress_bar, told, where
-from magicgen.ui.visitors import Visitor, Visitors
-from magicgen.ui.wiring import AT_ONCE, MODEL_QUEUE, PICTURES, QUIET, SURE
-from magicgen.ui.work import Done, watch
+from magicgen.ui.costs import costs_table
+from magicgen.ui.look import heading
+from magicgen.ui.reflection_desk import ReflectionDesk
+from magicgen.ui.reflection_handlers import ReflectionHandlers
+from magicgen.ui.told import note
+from magicgen.ui.visitors import Visitors
+from magicgen.ui.wiring import AT_ONCE, MODEL_QUEUE, PICTURES, PLAIN, QUIET, SURE, history_gallery
+
+HINT = "Choose a photo: the automatic result comes at once. Then mark what is left."
 
 
-@dataclass(frozen=True)
 class ReflectionTab:
     """Builds the tab; :meth:`build` is called inside its ``gr.Tab``.
 
-    Attributes:
-        shelf: where the model is kept.
+    Args:
+        desk: does the work.
         visitors: whose work it is; their photo here is another than in other tabs.
         uploads: the only folder in which a path that a browser names is opened.
-        outline: finds what a click means.
-        settings: model and adapter.
+        examples: photos taken through glass.
     """
 
-    shelf: Shelf
-    visitors: Visitors
-    uploads: Path
-    outline: Outline | None
-    settings: DereflectSettings
-    name: str = "Remove reflection"
+    name = "Remove reflection"
+
+    def __init__(self, desk: ReflectionDesk, visitors: Visitors, uploads: Path, examples: Sequence[Path]) -> None:
+        self._desk, self._examples = desk, examples
+        self._on = ReflectionHandlers(desk, visitors, uploads, examples)
 
     def build(self) -> None:
         """Make all components and connect them."""
-        with gr.Row():
+        with gr.Row(elem_classes=["mg-desk"]):
             with gr.Column(scale=3, min_width=320):
-                with gr.Row():
-                    photo = gr.UploadButton(
-                        "Choose a photo", file_types=PICTURES, variant="primary", elem_id="reflection-photo"
-                    )
-                    guide = gr.UploadButton("Import marks", file_types=[".json"], elem_id="reflection-import")
-                canvas = make_canvas("guide", elem_id="reflection-canvas")
-            with gr.Column(scale=2, min_width=320):
-                strength = gr.Slider(0.0, 1.0, value=1.0, step=0.05, label="Strength", elem_id="strength")
-                with gr.Row():
-                    start = gr.Button("Remove the reflection", variant="primary", elem_id="reflection-generate")
-                    stop = gr.Button("Stop", variant="stop", elem_id="reflection-stop")
-                hint = "Choose a photo: the automatic result comes at once. Then mark what is left."
-                progress = gr.HTML(note(hint), elem_id="reflection-progress", min_height=70)
-                slider = gr.ImageSlider(label="Before and after", interactive=False, elem_id="before-after")
-                layer = gr.Image(label="The reflection that was taken away", interactive=False, visible=False)
-                files = gr.File(
-                    label="Photo at full size, layers, settings",
-                    file_count="multiple",
-                    interactive=False,
-                    elem_id="reflection-files",
-                )
-        outputs = [progress, slider, layer, files]
-        heavy = {"concurrency_id": MODEL_QUEUE, "concurrency_limit": 1, "api_visibility": "private"}
-        shown: dict[str, Any] = {"show_progress": "full", "show_progress_on": progress}
-        taken = [photo.upload(self._take, photo, canvas, **QUIET), canvas.photo(self._drop, None, canvas, **QUIET)]
-        for event in taken:
-            event.success(self._remove, [canvas, strength], outputs, **heavy, **shown)
-        start.click(self._check, [canvas, strength], progress, **AT_ONCE).success(
-            self._remove, [canvas, strength], outputs, **heavy, **shown
+                self._left()
+            with gr.Column(scale=2, min_width=320, elem_classes=["mg-right"]):
+                self._right()
+        self._history = history_gallery("Your photos (this visit)", "reflection-history")
+        self._connect()
+
+    def _left(self) -> None:
+        gr.HTML(heading("A photo through glass", "The automatic result comes first; marks make it better."), **PLAIN)
+        with gr.Row(elem_classes=["mg-actions"]):
+            self._photo = gr.UploadButton(
+                "Choose a photo", file_types=PICTURES, variant="primary", size="md", elem_id="reflection-photo"
+            )
+            self._reuse = gr.UploadButton("Load settings", file_types=[".json"], size="md", elem_id="reflection-reuse")
+            self._import = gr.UploadButton("Import marks", file_types=[".json"], size="md", elem_id="reflection-import")
+        self._canvas = make_canvas("guide", elem_id="reflection-canvas")
+        if self._examples:
+            gr.HTML(heading("Or start with an example", level=3), **PLAIN)
+            self._gallery = gr.Gallery(
+                [(str(path), path.stem.replace("_", " ")) for path in self._examples],
+                show_label=False,
+                container=False,
+                columns=len(self._examples),
+                height=118,
+                object_fit="cover",
+                allow_preview=False,
+                interactive=False,
+                buttons=[],
+                elem_id="reflection-examples",
+                elem_classes=["mg-row"],
+            )
+
+    def _right(self) -> None:
+        defaults = self._desk.defaults
+        gr.HTML(heading("Look behind it", "Drag the handle between before and after."), **PLAIN)
+        strength = gr.Slider(0.0, 1.0, value=defaults.strength, step=0.05, label="Strength", elem_id="strength")
+        with gr.Accordion("Model and quality", open=False):
+            gr.HTML(note(f"Adapter {Path(defaults.adapter).name} on {Path(defaults.model).name}."))
+            octaves = gr.Slider(
+                0, 4, value=defaults.octaves, step=1, label="Refinements", info="each doubles the working size"
+            )
+            mirrored = gr.Checkbox(defaults.mirrored, label="Average with the mirror image", info="twice the time")
+            table = costs_table("dereflect", (defaults.adapter,))
+            if table:
+                gr.HTML(table)
+        self._settings = [strength, octaves, mirrored]
+        with gr.Row(elem_classes=["mg-actions"]):
+            self._start = gr.Button(
+                "Remove the reflection", variant="primary", size="lg", elem_id="reflection-generate"
+            )
+            self._stop = gr.Button("Stop", variant="stop", size="lg", interactive=False, elem_id="reflection-stop")
+        self._progress = gr.HTML(note(HINT), elem_id="reflection-progress", min_height=70)
+        with gr.Column(elem_classes=["mg-result"]):
+            self._slider = gr.ImageSlider(label="Before and after", interactive=False, elem_id="before-after")
+            self._facts = gr.HTML(elem_id="reflection-facts", elem_classes=["mg-facts"])
+            self._layer = gr.Image(
+                label="The reflection that was taken away",
+                interactive=False,
+                visible=False,
+                buttons=["download", "fullscreen"],
+                elem_id="reflection-layer",
+            )
+            self._files = gr.File(
+                label="Photo at full size, layers, settings",
+                file_count="multiple",
+                interactive=False,
+                elem_id="reflection-files",
+            )
+
+    def _connect(self) -> None:
+        on, canvas = self._on, self._canvas
+        taken = [
+            self._photo.upload(on.choose_photo, self._photo, canvas, **QUIET),
+            canvas.photo(on.drop_photo, None, canvas, **QUIET),
+        ]
+        if self._examples:
+            taken.append(self._gallery.select(on.show_example, None, canvas, **QUIET))
+        buttons = [self._start, self._stop]
+        inputs, heard = [canvas, *self._settings], [self._progress, *buttons]
+        for event in taken:  # the automatic result
+            self._follow(event.success(on.check, inputs, heard, **AT_ONCE), buttons)
+        self._follow(self._start.click(on.check, inputs, heard, **AT_ONCE), buttons)
+        self._import.upload(on.import_marks, self._import, canvas, **QUIET)
+        self._reuse.upload(on.restore, self._reuse, [canvas, *self._settings, self._progress], **QUIET)
+        self._stop.click(on.stop, None, self._progress, **SURE)
+        self._history.select(on.open, None, self._results, **AT_ONCE)
+
+    def _follow(self, checked: Any, buttons: list[gr.Button]) -> None:
+        running = checked.success(
+            self._on.run,
+            None,
+            [self._progress, *self._results, self._history],
+            api_visibility="private",
+            concurrency_id=MODEL_QUEUE,
+            concurrency_limit=1,
+            show_progress="full",
+            show_progress_on=self._progress,
         )
-        guide.upload(self._import, guide, canvas, **QUIET)
-        stop.click(self._stop, None, progress, **SURE)
+        running.then(lambda: (gr.update(interactive=True), gr.update(interactive=False)), None, buttons, **SURE)
 
-    def _take(self, path: str, request: gr.Request) -> Any:
-        return self._start(self._visitor(request), Path(path))
-
-    def _drop(self, event: gr.EventData, request: gr.Request) -> Any:
-        with told():
-            path = inside(str(event._data.get("path", "")), self.uploads)
-        return self._start(self._visitor(request), path)
-
-    def _start(self, visitor: Visitor, path: Path) -> Any:
-        with told():
-            folder = visitor.folder / "reflection"
-            folder.mkdir(exist_ok=True)
-            visitor.mirror = take_photo(path, folder)
-        return gr.update(picture=visitor.mirror.as_property(), value={"version": 1, "marks": []})
-
-    def _import(self, path: str) -> Any:
-        with told():
-            document = _json_file(Path(path))
-            read_marks(document)
-        return gr.update(value=document)
-
-    def _check(self, request: gr.Request, marks: dict[str, Any] | None, strength: float) -> str:
-        with told():
-            self._prepare(self._visitor(request), marks, strength)
-        return note("Waiting for the model ...")
-
-    def _remove(
-        self, request: gr.Request, marks: dict[str, Any] | None, strength: float
-    ) -> Iterator[tuple[Any, Any, Any, Any]]:
-        visitor = self._visitor(request)
-        token = visitor.removal = CancelToken()
-        last = ProgressEvent("Starting", 0)
-        try:
-            prepared = self._prepare(visitor, marks, strength)
-            for event in watch(lambda report: self._work(visitor, prepared, report, token), token):
-                if isinstance(event, Done):
-                    yield self._finished(visitor, event.value)
-                else:
-                    last = event
-                    yield progress_bar(event), gr.skip(), gr.skip(), gr.skip()
-        except Cancelled:
-            yield note(f"Stopped: {where(last)}."), gr.skip(), gr.skip(), gr.skip()
-        except MagicGenError as error:
-            yield note(in_words(error), kind="wrong"), gr.skip(), gr.skip(), gr.skip()
-        finally:
-            visitor.removal = None
-
-    def _prepare(self, visitor: Visitor, marks: dict[str, Any] | None, strength: float) -> PreparedRemoval:
-        if visitor.mirror is None:
-            raise MediaError("There is no photo yet. Choose one, or drop one onto the drawing area.")
-        guide = RemovalGuide() if not marks else read_marks(marks)
-        suffix = (
-            visitor.mirror.path.suffix if visitor.mirror.path.suffix in (".jpg", ".jpeg", ".tif", ".tiff") else ".png"
-        )
-        settings = self.settings.model_copy(update={"strength": float(strength), "layers": True})
-        return prepare_removal(visitor.mirror.path, guide, visitor.place(suffix), settings)
-
-    def _work(self, visitor: Visitor, prepared: PreparedRemoval, report: Report, token: CancelToken) -> RemovalResult:
-        report(ProgressEvent("Loading the model", 0))
-        pipeline, load_s = self.shelf.get("dereflect", removal_key(prepared), lambda: load_removal(prepared))
-        return remove_reflection(
-            prepared, pipeline, segment=self._segment(visitor), load_s=load_s, report=report, cancel=token
-        )
-
-    def _segment(self, visitor: Visitor) -> SegmentRegion | None:
-        outline = self.outline
-        if visitor.mirror is None or outline is None:
-            return None
-        picture = visitor.mirror.shown
-
-        def ask(prompt: Prompt) -> Bools:
-            return outline(picture, prompt.box, list(prompt.points))
-
-        return ask
-
-    def _finished(self, visitor: Visitor, result: RemovalResult) -> tuple[Any, Any, Any, Any]:
-        assert visitor.mirror is not None
-        after = shrunk(read_image(result.image))
-        share = 100 * float(result.measured.get("changed_share", 0))
-        text = f"Done in {duration(result.timings['solve_s'])}; {share:.0f} % of the pixels changed."
-        files = [str(path) for path in (result.image, result.reflection, result.mask, result.sidecar) if path]
-        layer = gr.update(visible=False)
-        if result.reflection is not None:
-            layer = gr.update(value=shrunk(read_image(result.reflection)), visible=True)
-        return note(text), (visitor.mirror.shown, after), layer, files
-
-    def _stop(self, request: gr.Request) -> str:
-        return note("Stopping ..." if self._visitor(request).stop_removal() else "Nothing is running.")
-
-    def _visitor(self, request: gr.Request) -> Visitor:
-        return self.visitors.of(request.session_hash)
-
-
-def read_marks(document: Any) -> RemovalGuide:
-    """Marks from a browser, which hold their masks: a path in them would be one on the server.
-
-    Raises:
-        GuideError: a path, or anything that no guide holds.
-    """
-    marks = document.get("marks") if isinstance(document, dict) else None
-    if isinstance(marks, list) and any(isinstance(mark, dict) and isinstance(mark.get("mask"), str) for mark in marks):
-        raise GuideError("A mark names a mask file; here a mask must be in the marks themselves (a COCO RLE).")
-    return guide_from_json(document, "marks", Path())
-
-
-def _json_file(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path.name} cannot be read as JSON ({str(error)[:100]}).") from None
+    @property
+    def _results(self) -> list[Any]:
+        return [self._slider, self._layer, self._facts, self._files]

@@ -8,6 +8,9 @@ from typing import Any
 
 from magicgen.errors import MagicGenError
 
+# Waits for the moment to begin.
+Turn = Callable[[], object]
+
 
 class Shelf:
     """Keeps the pipeline of each kind that was used last. The app's queue gives it to one job at a time."""
@@ -34,10 +37,15 @@ class Shelf:
                 self._kept[kind] = (key, load())
             return self._kept[kind][1], time.perf_counter() - started
 
-    def warm(self, kind: str, key: tuple[object, ...], load: Callable[[], Any]) -> threading.Thread:
-        """Load in the background; what goes wrong is told to whoever asks for the model later."""
+    def has(self, kind: str) -> bool:
+        """Whether a pipeline of this kind is loaded."""
+        return kind in self._kept
+
+    def warm(self, kind: str, key: tuple[object, ...], load: Callable[[], Any], after: Turn) -> threading.Thread:
+        """Load in the background once ``after`` returns; what goes wrong is told to whoever asks for it later."""
 
         def body() -> None:
+            after()
             with suppress(MagicGenError):
                 self.get(kind, key, load)
 

@@ -10,7 +10,7 @@ from magicgen.control.guide import Layer, StrokeMark
 from magicgen.control.story_sketch import read_sketch
 from magicgen.errors import MediaError, StoryError
 from magicgen.media import read_image
-from magicgen.ui.reflection_tab import read_marks
+from magicgen.ui.reflection_desk import read_marks
 from magicgen.ui.story_draft import StoryDraft
 
 UInt8 = npt.NDArray[np.uint8]

@@ -10,6 +10,8 @@ from magicgen.control.story import FACINGS
 from magicgen.jobs.story import StorySettings
 from magicgen.jobs.story_painter import StoryFacts
 from magicgen.ui.canvas import make_canvas
+from magicgen.ui.costs import costs_table
+from magicgen.ui.look import heading
 from magicgen.ui.story_desk import StoryDesk
 from magicgen.ui.story_form import make_story_form
 from magicgen.ui.story_handlers import StoryHandlers
@@ -17,9 +19,10 @@ from magicgen.ui.story_rows import BALLOON_HEADERS, CAST_HEADERS, PANEL_HEADERS,
 from magicgen.ui.story_view import PANEL_PARTS, WHOLE_PARTS
 from magicgen.ui.told import note
 from magicgen.ui.visitors import Visitors
-from magicgen.ui.wiring import AT_ONCE, MODEL_QUEUE, PICTURES, QUIET, SURE
+from magicgen.ui.wiring import AT_ONCE, MODEL_QUEUE, PICTURES, PLAIN, QUIET, SURE
 
 HINT = "Write a tale, or choose an example, and plan its panels."
+UNPLANNED = '<p class="mg-unplanned">The plan, its boxes and its sketches will stand here.</p>'
 
 
 class StoryTab:
@@ -41,17 +44,20 @@ class StoryTab:
 
     def build(self) -> None:
         """Make all components and connect them."""
-        with gr.Row():
+        with gr.Row(elem_classes=["mg-desk"]):
             with gr.Column(scale=3, min_width=320):
                 self._tale_side()
             with gr.Column(scale=2, min_width=320):
                 self._run_side()
         self._the_book()
-        gr.Markdown("### The plan")
-        self._parts["notes"] = gr.HTML(note("There is no plan yet."), elem_id="story-notes")
-        self._whole_plan()
-        gr.Markdown("### One panel")
-        self._one_panel()
+        self._parts["notes"] = gr.HTML(UNPLANNED, elem_id="story-notes", **PLAIN)
+        # Hidden by the page's style until there is a plan: parts that gradio hides forget what they were told.
+        with gr.Column(elem_classes=["mg-planned", "mg-card"]):
+            gr.HTML(heading("The plan", "Every cell can be changed."), **PLAIN)
+            self._whole_plan()
+        with gr.Column(elem_classes=["mg-planned", "mg-card"]):
+            gr.HTML(heading("One panel", "Move the boxes, then make it again."), **PLAIN)
+            self._one_panel()
         self._history = self._gallery("Your books (this visit)", "story-history", height=220, visible=False)
         self._connect_plan()
         self._connect_edits()
@@ -60,6 +66,7 @@ class StoryTab:
 
     def _tale_side(self) -> None:
         tales = [(_named(path), index) for index, path in enumerate(self._on.tales)]
+        gr.HTML(heading("Tell it", "A tale becomes panels: boxes first, then sketches, then pictures."), **PLAIN)
         with gr.Row():
             self._example = gr.Dropdown(tales, value=None, label="Example tales", elem_id="story-example")
             self._load = gr.UploadButton(
@@ -76,8 +83,10 @@ class StoryTab:
         self._plan = gr.Button("Plan the panels", variant="primary", elem_id="story-plan")
 
     def _run_side(self) -> None:
+        gr.HTML(heading("Draw it", "Sketches first, or straight to the pictures."), **PLAIN)
         self._form = make_story_form(StorySettings(), self._facts)
-        with gr.Row():
+        self._costs()
+        with gr.Row(elem_classes=["mg-actions"]):
             self._sketch = gr.Button("Draw sketches", size="md", elem_id="story-sketch", min_width=120)
             self._make = gr.Button("Make pictures", variant="primary", size="md", elem_id="story-make", min_width=120)
             self._stop = gr.Button(
@@ -87,6 +96,13 @@ class StoryTab:
         self._live = gr.Image(
             label="The picture so far", visible=False, interactive=False, height=260, buttons=[], elem_id="story-live"
         )
+
+    def _costs(self) -> None:
+        """What the model takes, where that was measured."""
+        table = costs_table("story", (self._on.desk.model,))
+        if table:
+            with gr.Accordion("What the model costs", open=False):
+                gr.HTML(table)
 
     def _the_book(self) -> None:
         parts = self._parts
@@ -116,7 +132,9 @@ class StoryTab:
         self._parts["panels"] = _table("Panels", PANEL_HEADERS, ["number", *["str"] * 4], "story-panels", fixed=1)
         with gr.Accordion("Characters", open=False):
             self._parts["cast"] = _table("Characters", CAST_HEADERS, ["str", "str"], "story-cast", fixed=1)
-            self._parts["sheets"] = self._gallery("Character sheets: front, side, back", "story-sheets", height=200)
+            self._parts["sheets"] = self._gallery(
+                "Character sheets: front, side, back", "story-sheets", height=200, late=True
+            )
             with gr.Row():
                 self._parts["someone"] = gr.Dropdown([], label="Character", elem_id="story-someone")
                 self._reference = gr.UploadButton(
@@ -152,8 +170,8 @@ class StoryTab:
                 "Balloons: speech or thought", BALLOON_HEADERS, ["str"] * 3, "story-balloons", fixed=0
             )
         # Never folded away: a drawing area that is set before it was ever shown forgets its tools.
-        gr.Markdown("### Sketches")
-        self._parts["sketches"] = self._gallery("What the model is shown", "story-sketches", height=220)
+        gr.HTML(heading("Sketches", "What the model is shown. Draw over it to say it better.", level=3), **PLAIN)
+        self._parts["sketches"] = self._gallery("What the model is shown", "story-sketches", height=220, late=True)
         with gr.Row():
             with gr.Column(scale=3, min_width=320):
                 self._parts["pen"] = make_canvas("pen", elem_id="story-pen")
@@ -239,7 +257,7 @@ class StoryTab:
         return [self._parts[name] for name in names]
 
     @staticmethod
-    def _gallery(label: str, elem_id: str, height: int, *, visible: bool = True) -> gr.Gallery:
+    def _gallery(label: str, elem_id: str, height: int, *, visible: bool = True, late: bool = False) -> gr.Gallery:
         return gr.Gallery(
             label=label,
             columns=6,
@@ -250,7 +268,7 @@ class StoryTab:
             buttons=[],
             visible=visible,
             elem_id=elem_id,
-            elem_classes=["mg-strip"],
+            elem_classes=["mg-strip", *(["mg-late"] if late else [])],
         )
 
 

@@ -26,8 +26,8 @@ def told() -> Iterator[None]:
         raise gr.Error(in_words(error), print_exception=False, duration=12) from None
 
 
-def in_words(error: BaseException) -> str:
-    """The message of an error for a page: options of the command line become names of settings."""
+def in_words(error: BaseException | str) -> str:
+    """The message of an error, or a warning, for a page: options of the command line become names of settings."""
     return _OPTION.sub(lambda found: " ".join(part for part in found.groups() if part), str(error))
 
 

@@ -6,11 +6,15 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from magicgen.jobs.animate import Prepared
 from magicgen.progress import CancelToken
 from magicgen.ui.photos import Photo
 from magicgen.ui.story_draft import StoryDraft
+
+if TYPE_CHECKING:
+    from magicgen.ui.reflection_desk import Waiting
 
 
 @dataclass
@@ -26,6 +30,19 @@ class Made:
     facts: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Cleaned:
+    """A photo of this visitor without its reflection: the photo, the result, the layer, the files to download."""
+
+    source: Path
+    image: Path
+    reflection: Path | None
+    files: tuple[Path, ...]
+    poster: Path
+    caption: str
+    facts: tuple[str, ...]
+
+
 @dataclass
 class Visitor:
     """One browser tab, or one API client: its photos (to animate, with a reflection), its books, jobs and results."""
@@ -35,7 +52,9 @@ class Visitor:
     mirror: Photo | None = None
     waiting: Prepared | None = None
     token: CancelToken | None = None
+    cleaning: "Waiting | None" = None
     removal: CancelToken | None = None
+    cleaned: list[Cleaned] = field(default_factory=list)
     history: list[Made] = field(default_factory=list)
     shown: Made | None = None
     story: StoryDraft | None = None
@@ -67,6 +86,8 @@ class Visitor:
         if self.removal is None:
             return False
         self.removal.cancel()
+        if self.cleaning is not None:  # it waits in the queue, perhaps for ever where the queue was full
+            self.cleaning = self.removal = None
         return True
 
     def stop_telling(self) -> bool:

@@ -19,7 +19,7 @@ function refresh() {
   draw();
   element.querySelectorAll('[data-tool]').forEach((button) => {
     button.hidden = !props.tools.includes(button.dataset.tool);
-    if (props.labels && props.labels[button.dataset.tool]) button.textContent = props.labels[button.dataset.tool];
+    if (props.labels && props.labels[button.dataset.tool]) button.querySelector('span').textContent = props.labels[button.dataset.tool];
     button.setAttribute('aria-pressed', String(button.dataset.tool === state.tool));
   });
   part('undo').disabled = !history.past.length;

@@ -16,7 +16,7 @@ const WORDS = {
 const spoken = WORDS[props.role];
 element.querySelector('.studio').dataset.role = props.role || '';
 if (spoken) {
-  part('empty').textContent = spoken.empty;
+  part('invite').textContent = spoken.empty;
   part('status').textContent = '';
   for (const tool of props.tools) if (spoken[tool]) TOOLS[tool].hint = spoken[tool];
 }

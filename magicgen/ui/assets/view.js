@@ -23,7 +23,7 @@ function layout() {
   const [w, h] = size();
   const width = surface.parentElement.clientWidth;
   if (!width) return;
-  const most = Math.max(220, window.innerHeight * 0.7);
+  const most = Math.max(220, window.innerHeight * (props.role === 'pen' ? 0.5 : props.picture ? 0.7 : 0.45));
   const fit = Math.min((width - 2 * MARGIN) / w, (most - 2 * MARGIN) / h);
   view.width = width;
   view.height = Math.round(h * fit + 2 * MARGIN);
@@ -80,9 +80,11 @@ function draw() {
     pen.imageSmoothingEnabled = view.scale < 3;
     pen.drawImage(picture, whole.x, whole.y, whole.w, whole.h);
   }
-  pen.lineWidth = 1;
-  pen.strokeStyle = 'rgba(128,128,128,.8)';
-  pen.strokeRect(whole.x - 0.5, whole.y - 0.5, whole.w + 1, whole.h + 1);
+  if (ready) {
+    pen.lineWidth = 1;
+    pen.strokeStyle = 'rgba(255,255,255,.35)';
+    pen.strokeRect(whole.x - 0.5, whole.y - 0.5, whole.w + 1, whole.h + 1);
+  }
   if (ready) state.objects.forEach(drawObject);
   if (ready && props.mode === 'guide') drawMarks();
   drawDraft();

@@ -1,0 +1,120 @@
+"""The handlers of the tab that removes reflections, called as the page calls them, with a small model."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from magicgen.errors import ConfigError
+from magicgen.jobs.dereflect import DereflectSettings
+from magicgen.media import read_image, write_image
+from tests.reflection_tiny import save_small_reflection
+
+gradio = pytest.importorskip("gradio")
+
+from magicgen.ui.reflection_api import ReflectionApi  # noqa: E402
+from magicgen.ui.reflection_desk import ReflectionDesk  # noqa: E402
+from magicgen.ui.reflection_handlers import ReflectionHandlers  # noqa: E402
+from magicgen.ui.shelf import Shelf  # noqa: E402
+from magicgen.ui.visitors import Visitors  # noqa: E402
+
+ONE, OTHER = (SimpleNamespace(session_hash=name) for name in ("one", "other"))
+MARKS = {"version": 1, "marks": [{"kind": "point", "layer": "reflection", "at": [0.5, 0.5]}]}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> DereflectSettings:
+    base, adapter = save_small_reflection(tmp_path_factory.mktemp("reflection"))
+    return DereflectSettings(model=str(base), adapter=str(adapter), octaves=0, mirrored=False)
+
+
+@pytest.fixture
+def on(settings: DereflectSettings, tmp_path: Path) -> Iterator[ReflectionHandlers]:
+    visitors = Visitors(tmp_path / "visitors")
+    desk = ReflectionDesk(Shelf(), None, settings)
+    yield ReflectionHandlers(desk, visitors, tmp_path, [])
+    visitors.close()
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    return write_image(tmp_path / "window.png", np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8))
+
+
+def removed(on: ReflectionHandlers, who: Any = ONE, marks: Any = None, strength: float = 1.0) -> tuple[Any, ...]:
+    on.check(who, marks, strength, 0, False)
+    return list(on.run(who))[-1]
+
+
+def test_automatic_then_marked_then_history(on: ReflectionHandlers, photo: Path) -> None:
+    canvas = on.choose_photo(str(photo), ONE)
+    assert canvas["picture"]["width"] == 64
+    said, (before, after), layer, facts, files, history = removed(on)
+    assert "Done." in said
+    assert before.shape == after.shape == (48, 64, 3)
+    assert layer["visible"]
+    assert "0 marks" in facts
+    assert read_image(Path(files[0])).shape == (48, 64, 3)
+    assert len(history) == 1
+    *_, facts, _, history = removed(on, marks=MARKS)
+    assert "1 mark." in facts
+    assert len(history) == 2
+    assert "0 marks" in on.open(SimpleNamespace(index=1), ONE)[2]
+    assert on.visitors.of("other").cleaned == []
+
+
+def test_the_file_of_a_result_restores_all_of_it(on: ReflectionHandlers, photo: Path) -> None:
+    on.choose_photo(str(photo), ONE)
+    files = removed(on, marks=MARKS, strength=0.5)[4]
+    canvas, strength, octaves, mirrored, said = on.restore(files[-1], OTHER)
+    assert (strength, octaves, mirrored) == (0.5, 0, False)
+    assert canvas["value"] == MARKS
+    assert "are back" in said
+    again = removed(on, OTHER, canvas["value"], strength)[4]
+    assert Path(again[0]).read_bytes() == Path(files[0]).read_bytes()
+    kept = Path(files[-1]).read_text(encoding="utf-8")
+    assert str(on.visitors.root) not in kept
+
+
+def test_a_run_keeps_its_photo_when_another_is_chosen(on: ReflectionHandlers, photo: Path, tmp_path: Path) -> None:
+    on.choose_photo(str(photo), ONE)
+    on.check(ONE, None, 1.0, 0, False)
+    other = write_image(tmp_path / "other.png", np.zeros((32, 32, 3), np.uint8))
+    on.choose_photo(str(other), ONE)
+    assert list(on.run(ONE))[-1][1][0].shape == (48, 64, 3)
+
+
+def test_mistakes_and_stop(on: ReflectionHandlers, photo: Path, tmp_path: Path) -> None:
+    with pytest.raises(gradio.Error, match="no photo yet"):
+        on.check(ONE, None, 1.0, 0, False)
+    on.choose_photo(str(photo), ONE)
+    named = {"version": 1, "marks": [{"kind": "mask", "layer": "reflection", "mask": "/etc/passwd"}]}
+    with pytest.raises(gradio.Error, match="names a mask file"):
+        on.check(ONE, named, 1.0, 0, False)
+    with pytest.raises(gradio.Error, match="strength"):
+        on.check(ONE, None, 3.0, 0, False)
+    on.check(ONE, None, 1.0, 0, False)
+    with pytest.raises(gradio.Error, match="being removed"):
+        on.check(ONE, None, 1.0, 0, False)
+    assert "Stopping" in on.stop(ONE)
+    assert "before it began" in list(on.run(ONE))[-1][0]
+    assert "Nothing is running" in on.stop(ONE)
+    for text, words in (("{}", "no settings file"), ("[]", "JSON object"), ("{", "cannot be read")):
+        wrong = tmp_path / "wrong.json"
+        wrong.write_text(text, encoding="utf-8")
+        with pytest.raises(gradio.Error, match=words):
+            on.restore(str(wrong), ONE)
+
+
+def test_programs_choose_what_is_offered(on: ReflectionHandlers, photo: Path) -> None:
+    api = ReflectionApi(on.desk, on.visitors)
+    image, reflection, sidecar = api.dereflect(ONE, str(photo), None, {"strength": 0.5})
+    assert reflection is not None
+    assert read_image(Path(image)).shape == (48, 64, 3)
+    assert json.loads(Path(sidecar).read_text(encoding="utf-8"))["settings"]["strength"] == 0.5
+    with pytest.raises(ConfigError, match="not offered"):
+        on.desk.settings({"adapter": "/elsewhere"})

@@ -17,11 +17,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import circumstances
+from magicgen.jobs.animate import Prepared, Result
 from magicgen.media import write_json
+from magicgen.progress import CancelToken, Report
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "app.json"
@@ -95,8 +98,7 @@ def _moved(name: str, x: float) -> dict[str, Any]:
 def measure_stop(repeats: int) -> dict[str, Any]:
     """Seconds from Stop in the middle of a run to a model that is free for the next one."""
     from magicgen.jobs.animate import AnimateSettings, load, prepare
-    from magicgen.jobs.animate import run as generate
-    from magicgen.progress import Cancelled, CancelToken, ProgressEvent
+    from magicgen.progress import Cancelled, ProgressEvent
     from magicgen.ui.work import watch
 
     with tempfile.TemporaryDirectory() as folder:
@@ -106,7 +108,7 @@ def measure_stop(repeats: int) -> dict[str, Any]:
         rows = []
         for _ in range(repeats):
             token = CancelToken()
-            events = watch(lambda report, token=token: generate(prepared, pipeline, report=report, cancel=token), token)
+            events = watch(partial(_generate, prepared, pipeline, token), token)
             for event in events:
                 if isinstance(event, ProgressEvent) and event.stage == "Sampling" and event.step >= 2:
                     break
@@ -118,6 +120,12 @@ def measure_stop(repeats: int) -> dict[str, Any]:
             except Cancelled:
                 rows.append(time.perf_counter() - asked)
     return {"goal_s": 2.0, "worst_s": max(rows), "rows": rows}
+
+
+def _generate(prepared: Prepared, pipeline: Any, token: CancelToken, report: Report) -> Result:
+    from magicgen.jobs.animate import run
+
+    return run(prepared, pipeline, report=report, cancel=token)
 
 
 def measure_costs(folder: Path) -> dict[str, Any]:

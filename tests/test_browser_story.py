@@ -155,14 +155,29 @@ def test_from_tale_to_pdf(visitor: Watched, browser: Any, app: Any, tmp_path: Pa
     assert other.page.locator("#story-history .thumbnail-item").count() == 0
     assert other.page.locator("#story-pages .thumbnail-item").count() == 0
     assert other.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    other.upload("#story-load", first[".json"])
+    other.upload("#story-load", first[".json"], keyboard=True)
     other.page.wait_for_function("document.querySelector('#story-progress').innerText.includes('is loaded')")
     other.page.wait_for_function(left)
     assert boxes(other)["Ruby"] == pytest.approx(moved, abs=1e-4)
     assert other.page.locator("#tale textarea").input_value() == TALE
     assert other.page.locator("#story-lock input").is_checked()
+    by_keyboard(other, moved)
     assert not other.wrong
     other.page.context.close()
+
+
+def by_keyboard(visitor: Watched, box: list[float]) -> None:
+    """A loaded book: a box moved, the pictures made and the PDF downloaded without a mouse."""
+    area = visitor.page.locator("#story-canvas canvas")
+    area.focus()
+    area.press("v")
+    area.press("Shift+ArrowRight")
+    visitor.page.wait_for_function(f"JSON.parse({VALUE}).objects[0].keyframes[0].box[0] > {box[0] + 0.02}")
+    visitor.page.locator("#story-make").press("Enter")
+    visitor.page.wait_for_function(DONE)
+    with visitor.page.expect_download() as download:
+        visitor.page.locator("#story-files a").first.press("Enter")
+    assert Path(download.value.path()).read_bytes().startswith(b"%PDF")
 
 
 def test_a_cell_of_the_table_moves_the_box(visitor: Watched) -> None:

@@ -162,3 +162,19 @@ def test_a_visitor_who_leaves_stops_the_run(on: AnimateHandlers) -> None:
     assert isinstance(token, CancelToken)
     on.visitors.leave("one")
     assert token.cancelled
+
+
+def test_too_little_memory_is_told_and_the_next_run_works(on: AnimateHandlers, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    from pipelines.trajectory_video import TrajectoryVideoPipeline
+
+    def too_large(*_given: Any, **_named: Any) -> None:
+        raise torch.OutOfMemoryError("tried to allocate 20 GiB")
+
+    on.choose_photo(str(PHOTO), ONE)
+    with monkeypatch.context() as patched:
+        patched.setattr(TrajectoryVideoPipeline, "__call__", too_large)
+        said = run(on, ONE)[-1][0]
+    assert f"Out of memory at {FRAMES} frames of {HEIGHT}x{WIDTH}" in said
+    assert "Use a smaller height and width, fewer frames, or offload sequential" in said
+    assert "Done." in run(on, ONE)[-1][0]

@@ -176,6 +176,8 @@ class App:
                 server_name=options.host,
                 server_port=options.port,
                 prevent_thread_lock=True,
+                # Gradio would ask for the whole page and give up after three seconds, as on a busy machine.
+                _frontend=False,
                 share=False,
                 quiet=True,
                 ssr_mode=False,

@@ -71,10 +71,10 @@ def test_twenty_jobs_of_four_visitors(app: App, small_model: Path, tmp_path: Pat
         assert document["inputs"]["objects"][0]["name"] == f"job {number}"
     with pytest.raises(Exception, match="Nothing is drawn yet"):
         broken.result(timeout=300)
-    with pytest.raises((CancelledError, Exception)):
-        unwanted.result(timeout=0)
+    with pytest.raises(CancelledError):
+        unwanted.result(timeout=60)
     grown = resident() / before
-    assert 0.9 < grown < 1.1, f"memory is {grown:.2f} of what it was"
+    assert grown < 1.1, f"memory is {grown:.2f} of what it was"
 
 
 def test_the_documented_call(app: App, small_model: Path, tmp_path: Path) -> None:

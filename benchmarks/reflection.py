@@ -1,6 +1,7 @@
 """Measures reflection removal on a folder of pairs: baselines, the automatic result, and what guidance adds.
 
-``magicgen bench reflection --pairs FOLDER [--adapter FOLDER | --folds FOLDER] [--protocol 420|native] [--out DIR]``
+``magicgen bench reflection --pairs FOLDER [--adapter FOLDER | --folds FOLDER] [--protocol 420|native] [--out DIR]``, or
+``magicgen bench reflection --synthetic N``: N pairs composed from freely licensed photos that no training sees.
 
 The table goes to stdout; ``--out`` writes ``reflection.json`` (``reflection-native.json``) with every picture's PSNR.
 
@@ -25,6 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.reflection_pictures import composed_pair
 from magicgen.control.guide import BoxMark, Layer, Mark, MaskMark, RemovalGuide
 from magicgen.evaluation.reflection import (
     ColourCorrector,
@@ -59,14 +61,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the table and write ``reflection.json``; returns the exit code."""
     options = _parser().parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "2")
-    cases = list(load_cases(options.pairs, options.protocol, options.folds is not None, options.limit))
+    if options.synthetic is not None:
+        cases = composed_cases(options.synthetic)
+    else:
+        cases = list(load_cases(options.pairs, options.protocol, options.folds is not None, options.limit))
     known, cases = cases, [case for case in cases if options.only_fold in (None, case.fold)]
     started = time.perf_counter()
     rows: dict[str, dict[str, PictureScore]] = {}
     baselines(cases, rows, known if options.folds is not None else [])
     notes = solve_all(cases, options, rows)
     report = summary(rows, notes)
-    report |= {"protocol": options.protocol, "pictures": len(cases), "seconds": round(time.perf_counter() - started, 1)}
+    protocol = options.protocol if options.synthetic is None else "composed, 300x400"
+    report |= {"protocol": protocol, "pictures": len(cases), "seconds": round(time.perf_counter() - started, 1)}
     report |= {"seed": options.seed, "machine": _machine()}
     if options.json:
         print(json.dumps(report, indent=2))
@@ -74,7 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(table(report))
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
-        name = "reflection.json" if options.protocol == "420" else "reflection-native.json"
+        kind = "synthetic" if options.synthetic is not None else options.protocol
+        name = {"synthetic": "reflection-synthetic", "420": "reflection", "native": "reflection-native"}[kind] + ".json"
         (options.out / name).write_text(json.dumps(report, indent=2) + "\n")
     return 0
 
@@ -87,6 +94,11 @@ def load_cases(folder: Path, protocol: str, folds: bool, limit: int | None) -> I
         mixture, truth = read_image(folder / "mixture" / name), read_image(folder / "transmission" / name)
         mixture, truth = resized_pair(mixture, truth, 420 if protocol == "420" else None)
         yield Case(name, membership.get(name, 0), mixture, truth)
+
+
+def composed_cases(count: int) -> list[Case]:
+    """Composed pairs from pictures that no training sees, at their own size."""
+    return [Case(f"composed {seed}", 0, *composed_pair(seed)) for seed in range(count)]
 
 
 def baselines(cases: list[Case], rows: dict[str, dict[str, PictureScore]], known: list[Case]) -> None:
@@ -261,7 +273,9 @@ def _machine() -> dict[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     package = Path(__file__).resolve().parents[1] / "magicgen" / "presets"
     parser = argparse.ArgumentParser(prog="magicgen bench reflection", description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--pairs", type=Path, required=True, help="folder with mixture/ and transmission/")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--pairs", type=Path, help="folder with mixture/ and transmission/")
+    source.add_argument("--synthetic", type=int, metavar="N", help="N composed pairs instead, which need no data")
     parser.add_argument("--adapter", type=Path, default=package / "reflection_tiny")
     parser.add_argument("--folds", type=Path, help="folder with fold0 ... fold4")
     parser.add_argument("--base", type=Path, default=package / "tiny", help="the backbone's pipeline folder")

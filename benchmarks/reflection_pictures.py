@@ -17,7 +17,7 @@ from magicgen.evaluation.reflection import psnr
 from magicgen.media import write_image
 from magicgen.synthetic.photos import photo_crop
 from magicgen.synthetic.reflection_guides import regions
-from magicgen.synthetic.reflections import MixtureSettings, compose, residual
+from magicgen.synthetic.reflections import MixtureSettings, compose
 from pipelines.reflection_removal import ReflectionRemovalPipeline
 
 UInt8 = npt.NDArray[np.uint8]
@@ -39,13 +39,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def row(pipeline: ReflectionRemovalPipeline, seed: int) -> UInt8:
-    """Photo, automatic, painted, truth, side by side."""
+def composed_pair(seed: int) -> tuple[UInt8, UInt8]:
+    """A photo through glass and its scene, (300, 400, 3) each, from pictures that no training sees."""
     rng = np.random.default_rng(seed)
     scene, other = (photo_crop(rng, *SIZE, held_out=True).astype(np.float32) / np.float32(255) for _ in range(2))
     mixed = compose(rng, scene, other, MixtureSettings(clean=0.0))
     photo, truth = (np.round(part * 255).astype(np.uint8) for part in (mixed.mixture, mixed.transmission))
-    apart = residual(mixed.mixture, mixed.transmission)
+    return photo, truth
+
+
+def row(pipeline: ReflectionRemovalPipeline, seed: int) -> UInt8:
+    """Photo, automatic, painted, truth, side by side."""
+    photo, truth = composed_pair(seed)
+    apart = np.abs(photo.astype(np.float32) - truth).mean(axis=2) / 255
     found = (regions(apart, layer) for layer in Layer)
     marks = tuple(MaskMark(each.whole, each.layer) for each in found if each.parts)
     pipeline.set_image(photo)

@@ -208,3 +208,14 @@ def test_no_file_and_no_json(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(GuideError, match="JSON"):
         read_guide(tmp_path / "bad.json")
+
+
+def test_boxes_are_soft_and_a_segment_in_them_is_surer() -> None:
+    guide = RemovalGuide((BoxMark(Box(0.25, 0.25, 0.75, 0.75), Layer.REFLECTION),))
+    found = np.zeros((40, 60), np.bool_)
+    found[18:22, 28:32] = True
+    plain, refined = (guide_maps(guide, 40, 60, segment)[..., 0] for segment in (None, lambda prompt: found))
+    assert 0.45 < plain[20, 30] <= 0.5
+    assert 0 < plain[20, 15] < plain[20, 30]
+    assert not plain[:10].any()
+    assert refined[20, 30] > plain[20, 30] > refined[25, 40] > 0

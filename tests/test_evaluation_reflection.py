@@ -102,3 +102,12 @@ def test_the_benchmark_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     report = json.loads((tmp_path / "results" / "reflection-native.json").read_text())
     assert report["pictures"] == 5
     assert {"photo", "automatic", "1 click each", "oracle masks", "wrong clicks each"} <= set(report["methods"])
+
+
+def test_composed_pairs_need_no_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base, adapter = save_small_reflection(tmp_path / "models")
+    arguments = ["--synthetic", 1, "--base", base, "--adapter", adapter, "--threads", 1, "--automatic-only", "--json"]
+    assert main([str(value) for value in arguments]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["pictures"] == 1
+    assert 10 < report["methods"]["photo"]["psnr"] < 40

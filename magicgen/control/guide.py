@@ -6,8 +6,8 @@ to go) or the transmission (the scene behind the glass, which is to stay). :func
 both may be above 0 where both layers are visible.
 
 Contradictions: marks are drawn in order, and the core of a later mark (the disc of a click, the line of a stroke, the
-inside of a box or mask) clears what earlier marks said there about the other layer. Two clicks of different layers
-within a hundredth of the picture of each other are refused: they cannot both be meant.
+inside of a mask; boxes and words are never so sure) clears what earlier marks said there about the other layer. Two
+clicks of different layers within a hundredth of the picture of each other are refused: they cannot both be meant.
 """
 
 import math
@@ -30,7 +30,10 @@ POINT_RADIUS = 0.04
 """Radius of a click's core as a share of the shorter side."""
 SEGMENT_STRENGTH = 0.6
 """How sure a segmented region is, where the click itself is sure (1)."""
-BOX_STRENGTH = 0.6
+BOX_STRENGTH = 0.5
+"""How sure the middle of a box is, of which only a part need be meant; half of it outside a segmented region."""
+BOX_FEATHER = 0.08
+"""Softness of a box's border as a share of its shorter side."""
 LARGEST_SEGMENT = 0.6
 """A segment that covers more of the picture than this is taken for a failure, and the click stands alone."""
 NEAREST = 0.01
@@ -217,10 +220,12 @@ def _resolve(
             # Inside a region the click is no surer than the region, or the model would leave a blot around it.
             return (np.minimum(core, np.float32(SEGMENT_STRENGTH)) if region.any() else core), region
         case BoxMark(box, _):
-            inside = box_map(box, height, width)
-            found = None if segment is None else segment(Prompt(box=box))
-            refined = np.minimum(_region(found, size), inside)
-            return np.where(refined > 0, inside, 0).astype(np.float32), inside * BOX_STRENGTH
+            # A box is drawn around a thing, not along it: its border says little, and a hard one would be seen.
+            inside = feathered(box, height, width)
+            refined = _region(None if segment is None else segment(Prompt(box=box)), size)
+            if not (refined * inside).any():
+                return nothing, inside * BOX_STRENGTH
+            return nothing, inside * (BOX_STRENGTH / 2 + refined * (1 - BOX_STRENGTH / 2 / SEGMENT_STRENGTH))
         case StrokeMark(points, stroke_width, _):
             return stroke(points, stroke_width, height, width), nothing
         case MaskMark(mask, _):
@@ -269,6 +274,17 @@ def box_map(box: Box, height: int, width: int) -> Maps:
     rows = _overlap(box.y0 * height, box.y1 * height, height)
     columns = _overlap(box.x0 * width, box.x1 * width, width)
     return rows[:, None] * columns[None]
+
+
+def feathered(box: Box, height: int, width: int) -> Maps:
+    """A box whose border is soft towards the inside."""
+    inside = box_map(box, height, width)
+    clipped = box.clipped() or box
+    sigma = BOX_FEATHER * min((clipped.x1 - clipped.x0) * width, (clipped.y1 - clipped.y0) * height)
+    if sigma < 0.3:
+        return inside
+    soft = cv2.GaussianBlur(inside, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(inside * soft, np.float32)
 
 
 def soft_resize(mask: Bools, height: int, width: int) -> Maps:

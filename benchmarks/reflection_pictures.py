@@ -22,7 +22,7 @@ from pipelines.reflection_removal import ReflectionRemovalPipeline
 
 UInt8 = npt.NDArray[np.uint8]
 SIZE = (300, 400)
-SHOWN = 300
+SHOWN = 232
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -32,10 +32,12 @@ class Paint:
 
 
 def around(point: Point3, dx: float, dy: float, dz: float) -> Point3:
+    """A point moved by (dx, dy, dz) in the puppet's own space."""
     return (point[0] + dx, point[1] + dy, point[2] + dz)
 
 
 def joint(puppet: Puppet, index: int) -> Point3:
+    """Where joint ``index`` of the skeleton is."""
     x, y, z = puppet.body[index]
     return (float(x), float(y), float(z))
 
@@ -50,6 +52,7 @@ def legs(puppet: Puppet, leg: Colour, foot: Colour, radius: float = 0.055, bias:
 
 
 def arms(puppet: Puppet, sleeve: Colour, hand: Colour, radius: float = 0.046) -> None:
+    """Two arms with hands."""
     for shoulder, elbow, wrist in ((4, 6, 8), (5, 7, 9)):
         a, b, c = (joint(puppet, index) for index in (shoulder, elbow, wrist))
         puppet.ball(c, (0.045, 0.045, 0.045), hand, 0.06)
@@ -58,6 +61,7 @@ def arms(puppet: Puppet, sleeve: Colour, hand: Colour, radius: float = 0.046) ->
 
 
 def face(puppet: Puppet, eye: float = 0.032, spread: float = 25.0, height: float = 8.0) -> None:
+    """Two eyes with a shine, ``spread`` degrees to each side and ``height`` degrees up."""
     for side in (-1, 1):
         puppet.patch(side * spread, height, oval(eye, eye * 1.35), DARK, 0.06)
         shine = oval(eye * 0.36, eye * 0.42) + f32((eye * 0.3, eye * 0.5))

@@ -26,9 +26,12 @@ import torch
 torch.set_num_threads(1)
 from magicgen.training.loop import Trainer
 from magicgen.training.run import build_networks
+from magicgen.training.sharding import gathered
 from magicgen.training.tasks import load_training
+from magicgen.training.validation import validate, validation_clips
 out = Path(sys.argv[1])
-options = load_training(Path(sys.argv[2]), [f"out={out}", f"steps={sys.argv[3]}", "validation.every=9", "precision=no"])
+changes = [f"steps={sys.argv[3]}", "validation.every=2", "precision=no", "optimizer.kind=adamw"]
+options = load_training(Path(sys.argv[2]), [f"out={out}", *changes])
 trainer = Trainer(options, build_networks(options))
 resumed = trainer.resume()
 seen = []
@@ -37,23 +40,27 @@ def watched(batch):
     seen.append(hashlib.sha1(batch.video.numpy().tobytes()).hexdigest())
     return encode(batch)
 trainer.encode = watched
-trainer.run(lambda result: None, None)
-weights = hashlib.sha1(b"".join(v.numpy().tobytes() for v in trainer.plain.state_dict().values())).hexdigest()
+whole = {}
+def judged(current):
+    psnr = validate(current, validation_clips(options))[0].model
+    whole.update(gathered(current.plain.state_dict(), keep=True))
+    return {"psnr": psnr}
+trainer.run(lambda result: None, judged)
+weights = hashlib.sha1(b"".join(v.numpy().tobytes() for v in whole.values())).hexdigest()
 told = {"seen": seen, "weights": weights, "resumed": resumed, "kind": type(trainer.models).__name__}
 (out / f"process_{trainer.accelerator.process_index}.json").write_text(json.dumps(told))
 """
 
 
-@pytest.mark.slow
-def test_two_processes_train_one_model(tmp_path: Path) -> None:
-    script = tmp_path / "probe.py"
+def launched(tmp_path: Path, config: str) -> Path:
+    """A run of two steps in two processes; the second step goes on where the first ended."""
+    script, out = tmp_path / "probe.py", tmp_path / config
     script.write_text(PROBE)
-    config = ROOT / "configs" / "accelerate" / "cpu_two_processes.yaml"
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
-    smoke = ROOT / "configs" / "train" / "tiny_smoke.yaml"
-    for steps in (1, 2):  # the second goes on where the first ended
+    told = ROOT / "configs" / "accelerate" / f"{config}.yaml"
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(told), str(script), str(out)]
+    for steps in (1, 2):
         done = subprocess.run(
-            [*command, str(script), str(tmp_path / "run"), str(smoke), str(steps)],
+            [*command, str(ROOT / "configs" / "train" / "tiny_smoke.yaml"), str(steps)],
             cwd=ROOT,
             env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
             capture_output=True,
@@ -62,15 +69,33 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, done.stderr[:4000]
-    first, second = (json.loads((tmp_path / "run" / f"process_{k}.json").read_text()) for k in (0, 1))
-    assert (first["kind"], second["kind"]) == ("DistributedDataParallel",) * 2
-    assert first["resumed"]
-    assert second["resumed"]
-    assert not set(first["seen"]) & set(second["seen"])
-    assert first["weights"] == second["weights"]
-    assert [row["step"] for row in read_losses(tmp_path / "run")] == [1, 2]
-    checkpoint = load_checkpoint(tmp_path / "run" / "checkpoints" / "step_00000002.pt", torch.device("cpu"))
-    assert checkpoint.step == 2
+    return out
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model_whole_or_divided(tmp_path: Path) -> None:
+    runs = {}
+    for config, kind in (
+        ("cpu_two_processes", "DistributedDataParallel"),
+        ("cpu_fsdp", "FSDPTrainableNetworks"),
+    ):
+        out = runs[config] = launched(tmp_path, config)
+        first, second = (json.loads((out / f"process_{k}.json").read_text()) for k in (0, 1))
+        assert (first["kind"], second["kind"]) == (kind, kind)
+        assert first["resumed"]
+        assert second["resumed"]
+        assert not set(first["seen"]) & set(second["seen"])
+        assert first["weights"] == second["weights"]
+        assert [row["step"] for row in read_losses(out)] == [1, 2]
+    files = [out / "checkpoints" / "step_00000002.pt" for out in runs.values()]
+    whole, divided = (load_checkpoint(path, torch.device("cpu")) for path in files)
+    assert divided.step == whole.step == 2
+    for ours, theirs in zip(divided.ema["shadow_params"], whole.ema["shadow_params"], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+    for name, tensor in divided.networks.items():
+        torch.testing.assert_close(tensor, whole.networks[name], rtol=1e-3, atol=1e-4)
+    curves = [[row["diffusion"] for row in read_losses(out)] for out in runs.values()]
+    assert curves[0] == pytest.approx(curves[1], rel=1e-4)
 
 
 def test_processes_that_would_train_alone_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType
 from diffusers.training_utils import EMAModel
 from torch import nn
 
@@ -32,10 +31,17 @@ from magicgen.training.networks import NetworkSet, TrainableNetworks
 from magicgen.training.optimizers import learning_rate_factor, make_optimizers
 from magicgen.training.options import TrainingOptions
 from magicgen.training.samples import log_video
+from magicgen.training.sharding import (
+    assemble,
+    check_sharding,
+    divide,
+    divided_like,
+    divided_optimizer,
+    divided_state,
+    gathered,
+    make_accelerator,
+)
 from magicgen.training.sources import training_examples
-
-DIVIDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
-"""Ways to run in which no process holds all weights; checkpoints and averages are made of whole ones."""
 
 
 @dataclass(frozen=True)
@@ -54,19 +60,8 @@ class Trainer:
 
     def __init__(self, options: TrainingOptions, networks: NetworkSet) -> None:
         self.options = options
-        self.accelerator = Accelerator(
-            mixed_precision=options.precision,
-            log_with="tensorboard",
-            project_dir=options.out,
-            # Without the segmentation loss the head takes no part in a step.
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-        )
-        if self.accelerator.distributed_type in DIVIDED:
-            raise ConfigError(
-                f"accelerate is set to {self.accelerator.distributed_type.value}, which divides the weights between "
-                "devices; this loop keeps them whole on each. Use MULTI_GPU, as in configs/accelerate/multi_gpu.yaml, "
-                "and for large models 'frozen_storage' and 'model.lora'."
-            )
+        self.accelerator = make_accelerator(options)
+        check_sharding(self.accelerator, options)
         if int(os.environ.get("WORLD_SIZE", "1")) > self.accelerator.num_processes:
             raise ConfigError(
                 "Several processes were started, but each would train alone: there is no GPU. Set "
@@ -112,8 +107,12 @@ class Trainer:
         if checkpoint.vae:
             self.vae.load_state_dict(checkpoint.vae)
         for optimizer, state in zip(self.optimizers, checkpoint.optimizers, strict=True):
-            optimizer.load_state_dict(state)
+            optimizer.load_state_dict(divided_optimizer(state, optimizer))
         self.ema.load_state_dict(checkpoint.ema)
+        self.ema.shadow_params = [
+            divided_like(average, parameter)
+            for average, parameter in zip(self.ema.shadow_params, self.parameters, strict=True)
+        ]
         self.step = checkpoint.step
         return True
 
@@ -238,19 +237,26 @@ class Trainer:
         return torch.cat([first[None], group[None].expand(frames - 1, -1)])
 
     def save(self) -> None:
-        """Write a checkpoint (main process), atomically."""
+        """Write a checkpoint (main process), atomically; divided weights are gathered by all processes."""
+        main = self.accelerator.is_main_process
         self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
+        whole = gathered(
+            {
+                "networks": self._state(),
+                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+                "ema": self.ema.state_dict(),
+            },
+            keep=main,
+        )
+        if main:
             save_checkpoint(
                 self.options.out,
                 Checkpoint(
                     step=self.step,
                     trained=list(self.options.train),
-                    networks=self._state(),
                     vae=self.vae.state_dict() if self.fixed_vae else {},
-                    optimizers=[optimizer.state_dict() for optimizer in self.optimizers],
-                    ema=self.ema.state_dict(),
                     frozen_left_out=self.options.frozen_storage != "full",
+                    **whole,
                 ),
                 self.options.keep_checkpoints,
             )
@@ -280,15 +286,24 @@ class AveragedWeights:
 
     def __init__(self, ema: EMAModel, parameters: list[nn.Parameter], networks: nn.Module) -> None:
         self.ema, self.parameters, self.networks = ema, parameters, networks
+        self.trained: list[torch.Tensor] = []
 
     def __enter__(self) -> Any:
-        self.ema.store(self.parameters)
-        self.ema.copy_to(self.parameters)
+        self.trained = [parameter.detach().clone() for parameter in self.parameters]
+        self._carry(self.ema.shadow_params)
         self.networks.eval()
+        assemble(self.networks)
         return self.networks
 
     def __exit__(self, *_: object) -> None:
-        self.ema.restore(self.parameters)
+        divide(self.networks)
+        self._carry(self.trained)
+        self.trained = []
+
+    @torch.no_grad()
+    def _carry(self, values: list[torch.Tensor]) -> None:
+        for parameter, value in zip(self.parameters, values, strict=True):
+            parameter.copy_(value)
 
 
 def load_networks(networks: TrainableNetworks, checkpoint: Checkpoint) -> None:
@@ -299,7 +314,7 @@ def load_networks(networks: TrainableNetworks, checkpoint: Checkpoint) -> None:
     """
     trained = set(networks.trained_names(checkpoint.trained))
     try:
-        missing, unexpected = networks.load_state_dict(checkpoint.networks, strict=False)
+        missing, unexpected = networks.load_state_dict(divided_state(checkpoint.networks, networks), strict=False)
     except RuntimeError as error:
         raise WeightsError(
             f"The checkpoint is of another architecture: {str(error).splitlines()[-1].strip()}"

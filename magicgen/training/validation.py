@@ -51,8 +51,8 @@ def validation_clips(options: TrainingOptions) -> list[Clip]:
     return [source.clip(index) for index in range(options.validation.scenes)]
 
 
-def validate(trainer: Trainer, clips: list[Clip]) -> list[ValidationScore]:
-    """Sample every clip at every level with the averaged weights."""
+def validate(trainer: Trainer, clips: list[Clip], *, use_draft: bool | None = None) -> list[ValidationScore]:
+    """Sample every clip at every level with the averaged weights; ``use_draft`` as the pipeline takes it."""
     from pipelines.trajectory_video import TrajectoryVideoPipeline
 
     options = trainer.options
@@ -72,7 +72,7 @@ def validate(trainer: Trainer, clips: list[Clip]) -> list[ValidationScore]:
         for level in validation_levels(options.data.frames):
             rows = []
             for number, clip in enumerate(clips):
-                draft, sampled = _sample(pipeline, clip, level, options.validation.steps, number)
+                draft, sampled = _sample(pipeline, clip, level, (options.validation.steps, number, use_draft))
                 rows.append(_score(clip, draft, sampled))
                 if number == 0:
                     trainer.show(f"sample/{level_name(level)}", np.concatenate([clip.video, draft, sampled], axis=2))
@@ -80,8 +80,9 @@ def validate(trainer: Trainer, clips: list[Clip]) -> list[ValidationScore]:
     return scores
 
 
-def _sample(pipeline: Any, clip: Clip, level: Level, steps: int, number: int) -> tuple[UInt8, UInt8]:
-    """The motion draft and a video sampled from pure noise, (T, H, W, 3) uint8 both."""
+def _sample(pipeline: Any, clip: Clip, level: Level, told: tuple[int, int, bool | None]) -> tuple[UInt8, UInt8]:
+    """The motion draft and a video sampled from pure noise in ``told`` steps, (T, H, W, 3) uint8 both."""
+    steps, number, use_draft = told
     generator = torch.Generator().manual_seed(number)
     model = pipeline(
         clip.video[0],
@@ -90,6 +91,7 @@ def _sample(pipeline: Any, clip: Clip, level: Level, steps: int, number: int) ->
         clip.caption,
         num_inference_steps=steps,
         guidance_scale=1.0,
+        use_draft=use_draft,
         generator=generator,
         output_type="uint8",
     ).frames[0]

@@ -27,10 +27,6 @@ PACKAGE = Path(__file__).resolve().parents[1] / "magicgen"
 MEASURING = ("control", "segmentation", "synthetic", "evaluation")
 MAKING = ("models", "sampling.py", "../pipelines/trajectory_video.py")
 FLOW_TRACKER = "magicgen flow tracker"
-LEFT_OUT = {
-    "FID, FVD": "need Inception and I3D weights, which the package does not hold",
-    "LPIPS": "needs AlexNet weights, which the package does not hold",
-}
 NO_SAM2 = (
     f"needs its weights; masks are followed by the {FLOW_TRACKER}, whose ceiling is the row 'truth'. Where you have "
     "them: --tracker sam2=FOLDER"
@@ -66,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, help="denoising steps; the model's own by default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tracker", default="flow", help="flow, or sam2=FOLDER with weights in transformers' format")
+    parser.add_argument("--fid", type=Path, metavar="FILE", help="Inception in TorchScript, for FID")
+    parser.add_argument("--fvd", type=Path, metavar="FILE", help="I3D in TorchScript, for FVD")
+    parser.add_argument("--lpips", metavar="ALEXNET,LINEAR", help="two weight files, for LPIPS")
     parser.add_argument("--workers", type=int, help="processes; on a CPU as many as cores, at most 4, by default")
     parser.add_argument("--no-baselines", action="store_true")
     parser.add_argument("--no-page", action="store_true", help="keep no videos and write no page")
@@ -76,8 +75,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _measure(options: argparse.Namespace, given: Sequence[str]) -> dict[str, Any]:
+    from magicgen.evaluation.distances import distance_rows, set_distances
     from magicgen.evaluation.page import Gallery
-    from magicgen.evaluation.tables import as_data, markdown
+    from magicgen.evaluation.tables import as_data, grid, markdown
     from magicgen.evaluation.trackers import tracker_kind
 
     about, source = circumstances("trajectory", given), _source(options)
@@ -91,10 +91,11 @@ def _measure(options: argparse.Namespace, given: Sequence[str]) -> dict[str, Any
     if not _is_first_of_all(world):
         return {}
     tracker = tracker_kind(options.tracker).name
-    left_out = LEFT_OUT | ({"Mask-IoU by SAM 2": NO_SAM2} if tracker == FLOW_TRACKER else {})
+    distances = set_distances(options.out, outcome.scores)
+    left_out = _backbones(options).missing() | ({"Mask-IoU by SAM 2": NO_SAM2} if tracker == FLOW_TRACKER else {})
     if not options.no_page:
         judged = next(reversed([name for name in fingerprints if not _is_baseline(name)] or list(fingerprints)))
-        Gallery(options.out).write(outcome.scores, judged, left_out, outcome.failures)
+        Gallery(options.out).write(outcome.scores, judged, left_out, outcome.failures, distance_rows(distances))
     result = {
         **about,
         "workers": workers,
@@ -103,6 +104,7 @@ def _measure(options: argparse.Namespace, given: Sequence[str]) -> dict[str, Any
         "left_out": left_out,
         "fingerprints": fingerprints,
         "failures": [asdict(failure) for failure in outcome.failures],
+        "distances": distances,
         "scores": as_data(outcome.scores),
     }
     _write(result, options, "trajectory")
@@ -110,6 +112,8 @@ def _measure(options: argparse.Namespace, given: Sequence[str]) -> dict[str, Any
         print(f"failed: {failure.method} on {failure.sample}: {failure.reason}", file=sys.stderr)
     if not options.json:
         print(markdown(outcome.scores))
+        if distances:
+            print(grid(distance_rows(distances)) + "\n")
         print("\n".join(f"Left out: {name} ({why})." for name, why in left_out.items()))
     return result
 
@@ -135,7 +139,6 @@ def _measure_share(options: argparse.Namespace, share: tuple[int, int], fingerpr
     import torch
 
     from magicgen.evaluation.magicbench import run_bench
-    from magicgen.evaluation.page import Gallery
     from magicgen.evaluation.samples import sample_count, samples
     from magicgen.evaluation.trackers import load_tracker, tracker_kind
     from magicgen.progress import TerminalProgress
@@ -154,10 +157,42 @@ def _measure_share(options: argparse.Namespace, share: tuple[int, int], fingerpr
             options.out,
             track=load_tracker(tracker_kind(options.tracker)),
             fingerprints=fingerprints,
-            keep=None if options.no_page else Gallery(options.out).keep,
+            keep=_keeper(options),
             report=report,
             share=share,
         )
+
+
+def _backbones(options: argparse.Namespace) -> Any:
+    from magicgen.evaluation.distances import Backbones
+
+    pair = None
+    if options.lpips is not None:
+        files = [Path(part) for part in options.lpips.split(",")]
+        if len(files) != 2:
+            raise ConfigError(f"--lpips '{options.lpips}': expected two files, ALEXNET,LINEAR.")
+        pair = (files[0], files[1])
+    backbones = Backbones(options.fid, options.fvd, pair)
+    for path in backbones.files():
+        if not path.is_file():
+            raise ConfigError(f"There is no file {path}; {' '.join(backbones.missing().values())}".rstrip("; "))
+    return backbones
+
+
+def _keeper(options: argparse.Namespace) -> Callable[..., None]:
+    """What is kept of every video: itself for the page, and its features for the distances between sets."""
+    from magicgen.evaluation.distances import FeatureStore
+    from magicgen.evaluation.page import Gallery
+
+    keepers = [] if options.no_page else [Gallery(options.out).keep]
+    if (backbones := _backbones(options)).files():
+        keepers.append(FeatureStore(backbones, options.out).keep)
+
+    def keep(*made: Any) -> None:
+        for each in keepers:
+            each(*made)
+
+    return keep
 
 
 def _default_workers() -> int:
@@ -235,7 +270,8 @@ def _fingerprints(options: argparse.Namespace) -> dict[str, str]:
 
     source = _source(options)
     data = replace(source, count=0) if isinstance(source, HeldOutScenes) else source
-    code = _digest([path for room in MEASURING for path in _files(PACKAGE / room, ".py")], f"{data} {options.tracker}")
+    measuring = [path for room in MEASURING for path in _files(PACKAGE / room, ".py")]
+    code = _digest(measuring, f"{data} {options.tracker} {_backbones(options)}")
     found = {} if options.no_baselines else dict.fromkeys(("truth", "still", "cut-and-paste", "motion draft"), code)
     if options.model != "none":
         weights = [

@@ -58,7 +58,7 @@ def test_cut_and_paste_and_draft_move_the_square() -> None:
 def test_a_run_resumes_and_old_weights_do_not_answer_for_new_ones(tmp_path: Path) -> None:
     made: list[str] = []
 
-    def keep(score: Score, video: np.ndarray) -> None:
+    def keep(_sample: Sample, score: Score, video: np.ndarray) -> None:
         made.append(f"{score.sample} {score.method} {score.level}")
 
     def bench(stamp: str, count: int = 2) -> tuple[Score, ...]:

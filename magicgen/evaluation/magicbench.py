@@ -24,7 +24,7 @@ from magicgen.evaluation.trackers import Tracker
 from magicgen.progress import ProgressEvent, Report, silent
 
 UInt8 = npt.NDArray[np.uint8]
-Keep = Callable[["Score", UInt8], None]
+Keep = Callable[[Sample, "Score", UInt8], None]
 
 # How far, in pixels, the background begins from an object: codecs and soft edges reach over the mask.
 BACKGROUND_MARGIN = 4
@@ -138,7 +138,7 @@ def run_bench(
         out: folder of the scores, made where it is missing.
         track: masks of frame 0 -> masks of all frames.
         fingerprints: by method, of everything that decides its scores; kept scores of another one are passed over.
-        keep: called with every video that was made.
+        keep: called with the sample, the score and the video that was made, before the score is written.
         report: progress.
         share: (rank, world): this process takes every world-th sample, from ``rank`` on, and its own score file.
 
@@ -173,7 +173,7 @@ def run_bench(
                     failures.append(Failure(sample.name, method.name, str(error)))
                     continue
                 if keep is not None:
-                    keep(score, video)
+                    keep(sample, score, video)
                 file.write(json.dumps(_plain(score), allow_nan=False) + "\n")
                 file.flush()
     report(ProgressEvent("Measuring", count, count))

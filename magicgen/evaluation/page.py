@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from magicgen.evaluation.magicbench import EVERY_LEVEL, Failure, Score
+from magicgen.evaluation.samples import Sample
 from magicgen.evaluation.tables import LEVELS, group_rows, overview_rows
 from magicgen.media import write_bytes, write_video
 
@@ -42,18 +43,23 @@ class Gallery:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def keep(self, score: Score, video: UInt8) -> None:
+    def keep(self, _sample: Sample, score: Score, video: UInt8) -> None:
         """Write the video of a score."""
         path = self.folder / video_name(score)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_video(path, video, FPS)
 
     def write(
-        self, scores: Sequence[Score], judged: str, left_out: Mapping[str, str], failures: Sequence[Failure] = ()
+        self,
+        scores: Sequence[Score],
+        judged: str,
+        left_out: Mapping[str, str],
+        failures: Sequence[Failure] = (),
+        distances: Sequence[Sequence[str]] = (),
     ) -> Path:
         """Write the page: tables, what is missing, then every level's samples, those that ``judged`` (a method's name)
-        does worst first."""
-        parts = [_head(scores, left_out, failures)]
+        does worst first. ``distances`` are the rows of a further table, a head first."""
+        parts = [_head(scores, left_out, failures, distances)]
         for level in LEVELS:
             parts.append(f'<h2 id="{level}">{level}: worst of {escape(judged)} first</h2>')
             parts.extend(_sample(self.folder, group) for group in worst_first(scores, level, judged))
@@ -80,7 +86,12 @@ def worst_first(scores: Sequence[Score], level: str, judged: str) -> list[list[S
     return sorted(grouped.values(), key=worth)
 
 
-def _head(scores: Sequence[Score], left_out: Mapping[str, str], failures: Sequence[Failure]) -> str:
+def _head(
+    scores: Sequence[Score],
+    left_out: Mapping[str, str],
+    failures: Sequence[Failure],
+    distances: Sequence[Sequence[str]],
+) -> str:
     missing = "".join(f"<li>{escape(name)}: {escape(why)}.</li>" for name, why in left_out.items())
     failed = "".join(
         f"<li class=poor>{escape(item.method)} on {escape(item.sample)}: {escape(item.reason)}</li>"
@@ -91,6 +102,7 @@ def _head(scores: Sequence[Score], left_out: Mapping[str, str], failures: Sequen
         '<!doctype html>\n<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>MagicBench</title><style>{STYLE}</style>\n<h1>MagicBench</h1>\n{_table(overview_rows(scores))}"
         f"<p>Mask-IoU / Box-IoU by number of objects:</p>{_table(group_rows(scores))}"
+        f"{_table(distances) if len(distances) > 1 else ''}"
         f"<p>Left out:</p><ul>{missing}</ul>{f'<p>Failed:</p><ul>{failed}</ul>' if failed else ''}<p>{links}</p>"
     )
 

@@ -38,7 +38,7 @@ def as_data(scores: Sequence[Score]) -> dict[str, Any]:
 
 def markdown(scores: Sequence[Score]) -> str:
     """A table by level and method, and one of Mask-IoU / Box-IoU by object count."""
-    overview, groups = _grid(overview_rows(scores)), _grid(group_rows(scores))
+    overview, groups = grid(overview_rows(scores)), grid(group_rows(scores))
     return f"{overview}\n\nMask-IoU / Box-IoU by number of objects:\n\n{groups}\n"
 
 
@@ -74,6 +74,7 @@ def _methods(scores: Sequence[Score]) -> list[str]:
     return list(dict.fromkeys(score.method for score in scores))
 
 
-def _grid(rows: Sequence[Sequence[str]]) -> str:
+def grid(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells, a head first, as a Markdown table."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])

@@ -184,7 +184,7 @@ def _keeper(options: argparse.Namespace) -> Callable[..., None]:
     from magicgen.evaluation.distances import FeatureStore
     from magicgen.evaluation.page import Gallery
 
-    keepers = [] if options.no_page else [Gallery(options.out).keep]
+    keepers: list[Callable[..., None]] = [] if options.no_page else [Gallery(options.out).keep]
     if (backbones := _backbones(options)).files():
         keepers.append(FeatureStore(backbones, options.out).keep)
 

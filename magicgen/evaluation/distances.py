@@ -39,6 +39,7 @@ HOW = {
     "lpips": "give --lpips alexnet-owt-7be5be79.pth,alex.pth (torchvision's AlexNet, and the linear layer of the LPIPS "
     "package, version 0.1)",
 }
+SETS = ("fid", "fvd")
 DIGITS = {"fid": 2, "fvd": 1, "lpips": 3}
 # AlexNet's five activations, counted in torchvision's ``features``; LPIPS's input normalisation.
 TAPS = (1, 4, 7, 9, 11)
@@ -113,6 +114,9 @@ class FeatureStore:
 class Lpips(nn.Module):
     """Learned perceptual distance of picture pairs (arXiv 1801.03924): AlexNet's unit-length activations, weighted."""
 
+    shift: torch.Tensor
+    scale: torch.Tensor
+
     def __init__(self, alexnet: Path, linear: Path) -> None:
         super().__init__()
         from torchvision.models import alexnet as build
@@ -155,7 +159,9 @@ def set_distances(out: Path, scores: Sequence[Score]) -> dict[str, dict[str, dic
         if not all(made.is_file() and truth.is_file() for made, truth in pairs):
             continue
         made, truth = (_read([pair[side] for pair in pairs]) for side in (0, 1))
-        row = {name: frechet(made[name], truth[name]) for name in ("fid", "fvd") if name in made and name in truth}
+        row: dict[str, float] = {
+            name: frechet(made[name], truth[name]) for name in SETS if name in made and name in truth
+        }
         if "lpips" in made:
             row["lpips"] = float(np.mean(made["lpips"]))
         if row:

@@ -43,8 +43,9 @@ class Gallery:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def keep(self, _sample: Sample, score: Score, video: UInt8) -> None:
-        """Write the video of a score."""
+    def keep(self, sample: Sample, score: Score, video: UInt8) -> None:
+        """Write the video of a score; the sample is not needed for it."""
+        del sample
         path = self.folder / video_name(score)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_video(path, video, FPS)

@@ -69,7 +69,7 @@ def gathered(value: Any, *, keep: bool) -> Any:
         keep: False where the result is not wanted (all processes but the first): divided tensors become None.
     """
     if isinstance(value, DTensor):
-        full = value.detach().full_tensor()
+        full = value.full_tensor().detach()
         return full.cpu() if keep else None
     if isinstance(value, dict):
         return {key: gathered(item, keep=keep) for key, item in value.items()}

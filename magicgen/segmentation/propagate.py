@@ -47,7 +47,7 @@ class PropagateSettings:
         least_look: smallest probability that the look of a pixel gives to a label.
         motion: weight of how far a pixel's flow is from a layer's own motion.
         learning: share of the new frame in the templates where a layer is seen.
-        speck: share of its first area below which what is left of an object is taken for nothing (three pixels at least).
+        speck: share of its first area from which on what is left of an object counts, three pixels at least.
     """
 
     working_side: int = 320

@@ -14,11 +14,14 @@ given. Times are processor seconds.
 """
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -68,13 +71,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MagicGenError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    result = {**circumstances("segmentation", given), "rows": [{**asdict(row), "mean": row.mean} for row in rows]}
-    result["means"] = _means(rows)
+    known = json.loads(options.out.read_text())["rows"] if options.out.is_file() else []
+    result = _merged(known, rows, circumstances("segmentation", given))
     print("\n".join(f"{task}: mean J {mean:.3f}" for task, mean in result["means"].items()))
-    path = options.out or RESULTS / f"segmentation-{options.what}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    print(f"written to {write_json(path, result)}")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    print(f"written to {write_json(options.out, result)}")
     return 0
+
+
+def _merged(known: Sequence[dict[str, Any]], rows: Sequence[Row], facts: dict[str, Any]) -> dict[str, Any]:
+    """Rows of a result file, with those measured now in the place of the same task and clip."""
+    merged = {(row["task"], row["name"]): row for row in known}
+    for row in rows:
+        merged[row.task, row.name] = {**asdict(row), "mean": row.mean, "made": facts["made"], "commit": facts["commit"]}
+    ordered = [merged[key] for key in sorted(merged)]
+    fields = [field.name for field in dataclass_fields(Row)]
+    return {**facts, "rows": ordered, "means": _means([Row(**{name: row[name] for name in fields}) for row in ordered])}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -90,7 +102,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--scenes", type=int, default=24, help="number of synthetic scenes")
     add("--seed", type=int, default=777, help="of the synthetic scenes")
     add("--pictures", type=Path, help="folder for contact sheets: truth beside result")
-    add("--out", type=Path, help="result file; by default benchmarks/results/segmentation-WHAT.json")
+    add(
+        "--out",
+        type=Path,
+        default=RESULTS / "segmentation.json",
+        help="result file; what it holds of other tasks and clips stays",
+    )
     return parser
 
 

@@ -3,10 +3,11 @@
     python -m benchmarks.story                        # 60 held-out stories of 4 panels, with ablations
     python -m benchmarks.story --stories 8 --what full truth
 
-Every story is drawn from its words alone: sheets, places, subjects alone, sketches, panels. ``truth`` measures the real
-drawings of the same stories: the judge's own ceiling. The ablations leave out the dense conditions (sketches), the
-regional attention, and the shared identity (references). ``--clip`` and ``--dino`` name local folders with weights, in
-the form of transformers, for the measures of ViStoryBench; without them these are null.
+Every story is drawn through all stages: sheets, places, subjects alone, sketches, panels. ``full`` is given one picture
+of every character from the front, as ``--characters`` takes it; ``words`` is given none. ``truth`` measures the real
+drawings of the same stories: the judge's own ceiling. The ablations leave out of ``full`` the dense conditions
+(sketches), the regional attention in every stage, and the shared identity (the pictures). ``--clip`` and ``--dino`` are
+local folders with weights, in the form of transformers, for ViStoryBench's measures; without them these are null.
 """
 
 import argparse
@@ -31,16 +32,20 @@ from magicgen.evaluation.story_features import FeatureJudge, PanelFeatures, feat
 from magicgen.jobs.story_painter import load_painter, story_facts
 from magicgen.jobs.story_stages import foreground
 from magicgen.models.storybook_reader import StorybookReader
+from magicgen.synthetic.characters import Design
 from magicgen.synthetic.layout import Panel as DrawnPanel
 from magicgen.synthetic.layout import Story, held_out_stories, panel_scene
 from magicgen.synthetic.plan import SceneSettings, place_words
+from magicgen.synthetic.story_examples import SLOTS, draw_cast, paper
+from magicgen.training.storybook_reader import parts_of, tints_of
 
 UInt8 = npt.NDArray[np.uint8]
 RESULTS = Path(__file__).resolve().parent / "results"
 READER = Path(__file__).resolve().parents[1] / "magicgen" / "presets" / "storybook_reader"
 WHAT = {
     "truth": "real drawings (ceiling of the judge)",
-    "full": "all stages",
+    "full": "all stages, a picture of every character given",
+    "words": "all stages, from words alone",
     "no-sketch": "without dense conditions",
     "no-regions": "without regional attention",
     "no-cast": "without shared identity",
@@ -57,9 +62,9 @@ class Tally:
     features: list[list[PanelFeatures]] = field(default_factory=list)
     references: list[PanelFeatures] = field(default_factory=list)
 
-    def result(self) -> dict[str, Any]:
-        """Means, and seconds a story."""
-        found: StoryScore = summary(self.scores, self.wanted)
+    def result(self, tolerance: float) -> dict[str, Any]:
+        """Means, and seconds a story; ``tolerance`` of tints in grey levels."""
+        found: StoryScore = summary(self.scores, self.wanted, tolerance)
         return {**found.as_dict(), "seconds_a_story": round(float(np.median(self.seconds)), 2)}
 
 
@@ -98,17 +103,18 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         _draw_story(number, story, painter, reader, judged, tallies, (facts.height, facts.width))
         print(f"story {number + 1} of {len(stories)}", file=sys.stderr, flush=True)
     judge = json.loads((options.reader / "scores.json").read_text(encoding="utf-8"))
+    scores = {name: tally.result(judge["real drawings"]["tint tolerance"]) for name, tally in tallies.items()}
     return {
         "model": facts.identity,
         "stories": len(stories) - options.first,
         "panels": options.panels,
         "seed": options.seed,
         "judge": judge,
-        "scores": {name: tally.result() for name, tally in tallies.items()},
+        "scores": scores,
         "vistorybench": {
             name: {
                 **feature_summary(judged, tally.features, tally.references),
-                "OCCM": tally.result()["occm"],
+                "OCCM": scores[name]["occm"],
             }
             for name, tally in tallies.items()
         },
@@ -125,6 +131,7 @@ def table(scores: dict[str, dict[str, float]]) -> str:
         "count": "number right",
         "occm": "OCCM",
         "identity": "same identity",
+        "look": "same look",
         "sketch": "sketch kept",
         "plate": "place kept",
         "seconds_a_story": "s a story",
@@ -153,32 +160,37 @@ def _draw_story(
 ) -> None:
     height, width = size
     started = time.perf_counter()
-    slots: dict[str, UInt8] = {}
+    slots: dict[str, dict[str, UInt8]] = {"given": {}, "words": {}}
     plates: dict[str, UInt8] = {}
     shared = 0.0
     if set(tallies) - {"truth"}:
         for design in story.cast:
             character = Character(name=design.phrase, description=design.phrase)
-            slots[design.phrase] = painter.slot(painter.sheet(character, (), seed=number))
+            if "words" in tallies:
+                slots["words"][design.phrase] = painter.slot(painter.sheet(character, (), seed=number))
+            slots["given"][design.phrase] = given_picture(design, number, height, width)
         for panel in story.panels:
             words = place_words(panel.place, panel.time)
             if words not in plates:
-                plates[words] = painter.plate(words, height=height, width=width, seed=number)
+                sizes = {"height": height, "width": width}
+                lines = painter.place_sketch(words, **sizes, seed=number)
+                plates[words] = painter.plate(words, **sizes, seed=number, steps=None, sketch=lines)
         shared = time.perf_counter() - started
     for name, tally in tallies.items():
         began = time.perf_counter()
+        known = slots["words" if name == "words" else "given"]
         scores, wanted, features = [], [], []
         for index, drawn in enumerate(story.panels):
             expected = _wanted(drawn)
             wanted.append(expected)
             seed = 1000 * number + index
             picture, plate, sketch = (
-                _truth(drawn, size) if name == "truth" else _draw_panel(name, drawn, painter, slots, plates, seed, size)
+                _truth(drawn, size) if name == "truth" else _draw_panel(name, drawn, painter, known, plates, seed, size)
             )
             scores.append(score_panel(picture, plate, expected, sketch, reader))
             features.append(judged.panel(picture, expected, story_panel(drawn).prompt))
         tally.features.append(features)
-        tally.references.append(judged.references(slots))
+        tally.references.append(judged.references(known))
         tally.scores.append(scores)
         tally.wanted.append(wanted)
         tally.seconds.append(time.perf_counter() - began + (0.0 if name == "truth" else shared))
@@ -203,7 +215,8 @@ def _draw_panel(
     if way != "no-sketch":
         cutouts: dict[int, Cutout] = {}
         for index, subject in enumerate(panel.subjects):
-            alone = painter.alone(subject, known.get(subject.character), seed=seed)
+            slot = known.get(subject.character)
+            alone = painter.alone(subject, slot, seed=seed, steps=None, regional=way != "no-regions")
             try:
                 cutouts[index] = cut_out(alone, foreground(alone))
             except StoryError:
@@ -224,6 +237,12 @@ def _draw_panel(
         cancel=None,
     )
     return picture, plate, sketch
+
+
+def given_picture(design: Design, seed: int, height: int, width: int) -> UInt8:
+    """A picture of a character from the front, such as an author would give: a third of a sheet."""
+    sheet = draw_cast([design], paper(np.random.default_rng([0x91F7, seed]), height, width))
+    return np.ascontiguousarray(sheet[:, : width // SLOTS])
 
 
 def _truth(drawn: DrawnPanel, size: tuple[int, int]) -> tuple[UInt8, UInt8, UInt8 | None]:
@@ -259,6 +278,8 @@ def _wanted(drawn: DrawnPanel) -> list[Wanted]:
             tuple(float(np.clip(value, 0, 1)) for value in figure.box),  # type: ignore[arg-type]
             figure.design.kind,
             figure.design.colour,
+            tints_of(figure.design),
+            parts_of(figure.design),
         )
         for figure in drawn.figures
     ]

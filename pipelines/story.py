@@ -21,6 +21,7 @@ from diffusers import DiffusionPipeline
 from magicgen.attention.cast_memory import CastCache
 from magicgen.attention.regions import RegionBox, RegionPlan
 from magicgen.control.story import Character, Panel, Subject
+from magicgen.control.story_canvas import differs, figure_share, lines_inside, plain_ground, rough_picture, sized
 from magicgen.control.story_slot import as_slot
 from magicgen.errors import StoryError, WeightsError
 from magicgen.models import BlockTransformAutoencoder, ControlBranch, VideoTransformer, WordTextEncoder
@@ -29,23 +30,13 @@ from magicgen.models.story import StoryConditions, StoryNetwork
 from magicgen.progress import CancelToken
 from magicgen.sampling import Scheduler, StepCallback, StepReport, denoise, guided
 from magicgen.synthetic.poses import Action
-from magicgen.synthetic.skeleton import Frame, draw_keypoints
-from magicgen.synthetic.story_examples import (
-    ALONE_BOX,
-    PAPER,
-    SHEET_YAWS,
-    SIZE,
-    SLOTS,
-    canonical_place,
-    lined,
-    skeleton_points,
-)
+from magicgen.synthetic.scenery import filled_parts, sketch_of
+from magicgen.synthetic.skeleton import draw_keypoints
+from magicgen.synthetic.story_examples import ALONE_BOX, PAPER, SHEET_YAWS, SLOTS, canonical_points
 
 UInt8 = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
 Progress = Callable[[int, int], None]
-PAPER_TONE = 245
 ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 VIEWS = ("", " facing right", " facing away")
 POSES = {action.value: action for action in Action}
@@ -83,8 +74,10 @@ class StoryPipeline(DiffusionPipeline):
         default_height, default_width: the size of pictures that the weights make best; also that of sheets.
         default_steps, default_draws, default_guidance: what a call without these arguments uses.
         base_ratio: share of attention without regions that is mixed in.
-        soft_plates: standard deviation in pixels of the blur over places, for weights that draw them in patches; they
-            are then drawn in one step.
+        soft_plates: standard deviation in pixels of the blur over places that are drawn from words alone, for weights
+            that draw them in patches; they are then drawn in one step.
+        grain: in grey levels, how much of the grain that small weights leave is taken off (non-local means of Buades,
+            Coll and Morel, 2005); 0 for none.
     """
 
     model_cpu_offload_seq = "text_encoder->branch->transformer->vae"
@@ -107,6 +100,7 @@ class StoryPipeline(DiffusionPipeline):
         default_guidance: float = 1.0,
         base_ratio: float = 0.0,
         soft_plates: float = 0.0,
+        grain: float = 0.0,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -122,6 +116,7 @@ class StoryPipeline(DiffusionPipeline):
             default_guidance=default_guidance,
             base_ratio=base_ratio,
             soft_plates=soft_plates,
+            grain=grain,
         )
         self.network = StoryNetwork(transformer, branch, text_encoder, vae).eval()
         self._adapters: list[tuple[str | None, str]] = []
@@ -241,6 +236,11 @@ class StoryPipeline(DiffusionPipeline):
         )
         return _pixels(decode_video(self.vae, clean.mean(dim=0, keepdim=True)))
 
+    def _smooth(self, picture: UInt8) -> UInt8:
+        """Without the grain of small weights; edges stay."""
+        grain = float(self.config.grain)
+        return np.asarray(cv2.fastNlMeansDenoisingColored(picture, None, grain, grain, 3, 11)) if grain else picture
+
     def sheet(self, character: Character, references: Sequence[UInt8], *, seed: int, steps: int | None = None) -> UInt8:
         """A character from the front, the side and the back, (h, 3 w, 3) uint8, drawn in one go.
 
@@ -252,17 +252,16 @@ class StoryPipeline(DiffusionPipeline):
         known = as_slot(references[0], height, width // SLOTS) if references else None
         boxes = tuple((index / SLOTS, 0.0, (index + 1) / SLOTS, 1.0) for index in range(SLOTS))
         words = _with_article(character.description)
-        places = [
-            canonical_place(height, (index + 0.5) * width / SLOTS, SIZE, yaw, Action.STANDS, Frame())
+        points = [
+            canonical_points(height, width, (index + 0.5) / SLOTS, yaw, Action.STANDS)
             for index, yaw in enumerate(SHEET_YAWS)
         ]
-        points = [skeleton_points(place, height, width, Action.STANDS) for place in places]
         picture = Picture(
             PAPER,
             tuple(f"{words} stands{view}" for view in VIEWS),
             boxes,
             (known,) * SLOTS,
-            np.full((height, width, 3), PAPER_TONE, np.uint8),
+            plain_ground(words, height, width),
             draw_keypoints(np.stack(points), height, width),
         )
         with self._playing((character.name,)):
@@ -275,39 +274,61 @@ class StoryPipeline(DiffusionPipeline):
         """The picture by which a character is known: the front view of a sheet."""
         return np.ascontiguousarray(sheet[:, : sheet.shape[1] // SLOTS])
 
-    def plate(self, background: str, *, height: int, width: int, seed: int, steps: int | None = None) -> UInt8:
+    def place_sketch(self, background: str, *, height: int, width: int, seed: int) -> UInt8 | None:
+        """(height, width) uint8, white lines on black: a place of the drawn world; None where the words name none."""
+        return sketch_of(background, height, width, seed)
+
+    def plate(
+        self,
+        background: str,
+        *,
+        height: int,
+        width: int,
+        seed: int,
+        steps: int | None = None,
+        sketch: UInt8 | None = None,
+    ) -> UInt8:
         """An empty place, (height, width, 3) uint8.
 
-        Words leave open what stands where. Weights with ``soft_plates`` fill that with patches when they are asked in
-        several steps; one step gives the mean of all such places, bands of soft colour.
+        Words leave open what stands where: one step gives the mean of all such places, bands of soft colour. A sketch
+        says it. Its parts, in the colours that the words alone give them, are the draft of a second picture; weights
+        with ``soft_plates`` are asked for the colour of every part alone.
+
+        Args:
+            sketch: (height, width) uint8, white lines on black.
         """
-        blank = np.zeros((height, width, 3), np.uint8)
         softness = self.config.soft_plates
+        blank = np.zeros((height, width, 3), np.uint8)
         drawn = self(
             Picture(background, (), (), (), None, blank),
             height,
             width,
-            num_inference_steps=steps or (1 if softness > 0 else None),
+            num_inference_steps=1 if softness > 0 or sketch is not None else steps,
             generator=_generator(seed),
         )
-        return np.asarray(cv2.GaussianBlur(drawn, (0, 0), softness), np.uint8) if softness > 0 else drawn
+        bands = np.asarray(cv2.GaussianBlur(drawn, (0, 0), softness), np.uint8) if softness > 0 else drawn
+        if sketch is None:
+            return bands
+        told = Picture(background, (), (), (), filled_parts(sketch, bands), cv2.cvtColor(sketch, cv2.COLOR_GRAY2RGB))
+        drawn = self(told, height, width, num_inference_steps=steps, generator=_generator(seed))
+        return filled_parts(sketch, drawn) if softness > 0 else self._smooth(drawn)
 
-    def alone(self, subject: Subject, slot: UInt8 | None, *, seed: int, steps: int | None = None) -> UInt8:
+    def alone(
+        self, subject: Subject, slot: UInt8 | None, *, seed: int, steps: int | None = None, regional: bool = True
+    ) -> UInt8:
         """One subject on a plain ground, large, in its pose and view; (h, w, 3) uint8 of the weights' own size."""
         height, width = self.config.default_height, self.config.default_width
-        action = pose_of(subject)
-        place = canonical_place(height, 0.5 * width, SIZE, subject.yaw, action, Frame())
-        points = skeleton_points(place, height, width, action)
+        points = canonical_points(height, width, 0.5, subject.yaw, pose_of(subject))
         picture = Picture(
             PAPER,
             (subject.prompt,),
             (ALONE_BOX,),
             (slot,),
-            np.full((height, width, 3), PAPER_TONE, np.uint8),
+            plain_ground(subject.prompt, height, width),
             draw_keypoints(points[None], height, width),
         )
         with self._playing((subject.character,)):
-            return self(picture, num_inference_steps=steps, generator=_generator(seed))
+            return self(picture, num_inference_steps=steps, generator=_generator(seed), regional=regional)
 
     def panel(
         self,
@@ -351,7 +372,7 @@ class StoryPipeline(DiffusionPipeline):
             subjects = [panel.subjects[index] for index in turn]
             condition = np.zeros((height, width, 3), np.uint8)
             if sketch is not None:
-                lines = sketch if len(turns) == 1 else _inside(sketch, subjects)
+                lines = sketch if len(turns) == 1 else lines_inside(sketch, subjects)
                 condition = cv2.cvtColor(lines, cv2.COLOR_GRAY2RGB)
             elif keypoints is not None:
                 condition = draw_keypoints(np.nan_to_num(keypoints[list(turn)]), height, width)
@@ -361,16 +382,17 @@ class StoryPipeline(DiffusionPipeline):
                 tuple(subject.prompt for subject in subjects),
                 tuple(subject.box for subject in subjects),
                 tuple(slots.get(subject.character) for subject in subjects),
-                _corrected(ground, condition, crops, subjects),
+                rough_picture(ground, condition, crops, subjects),
                 condition,
                 draft,
                 strength,
             )
             with self._playing([subject.character for subject in subjects]):
-                picture = self(told, height, width, steps, guidance, generator, regional, _stepped(progress), cancel)
+                drawn = self(told, height, width, steps, guidance, generator, regional, _stepped(progress), cancel)
+            picture = self._smooth(drawn)
             if ground is not None and sketch is not None:
-                place = _sized(ground, height, width)
-                filled = None if told.plate is None or crops is None else _differs(told.plate, place)
+                place = sized(ground, height, width)
+                filled = None if told.plate is None or crops is None else differs(told.plate, place)
                 share = figure_share(condition[..., 0], filled)[..., None]
                 picture = np.round(picture * share + place * (1 - share)).astype(np.uint8)
         assert picture is not None
@@ -385,11 +407,9 @@ class StoryPipeline(DiffusionPipeline):
         for index, slot in enumerate(picture.cast):
             if slot is not None:
                 left, right = index * width // SLOTS, (index + 1) * width // SLOTS
-                cast[:, left:right] = _sized(slot, height, right - left)
-        plate = (
-            np.zeros((height, width, 3), np.uint8) if picture.plate is None else _sized(picture.plate, height, width)
-        )
-        condition = _sized(picture.condition, height, width)
+                cast[:, left:right] = sized(slot, height, right - left)
+        plate = np.zeros((height, width, 3), np.uint8) if picture.plate is None else sized(picture.plate, height, width)
+        condition = sized(picture.condition, height, width)
         stacked = self.network.encode(self._signed(np.stack([plate, cast, condition])))
         columns = torch.arange(width // 8, device=stacked.device) * SLOTS // (width // 8)
         told = torch.tensor(known, device=stacked.device)[columns].to(stacked)
@@ -416,7 +436,7 @@ class StoryPipeline(DiffusionPipeline):
         skip = min(steps - 1, max(0, round((1 - picture.strength) * steps)))
         self.scheduler.set_timesteps(steps, device=noise.device)
         height, width = noise.shape[-2] * 8, noise.shape[-1] * 8
-        draft = self.network.encode(self._signed(_sized(picture.draft, height, width)[None]))
+        draft = self.network.encode(self._signed(sized(picture.draft, height, width)[None]))
         alpha = self.scheduler.alphas_cumprod.to(noise)[int(self.scheduler.timesteps[skip])]
         return alpha.sqrt() * draft + (1 - alpha).sqrt() * noise, skip
 
@@ -468,75 +488,6 @@ def _stepped(progress: Progress | None) -> StepCallback | None:
         progress(report.step, report.num_steps)
 
     return each
-
-
-def _corrected(
-    ground: UInt8 | None, condition: UInt8, crops: UInt8 | None, subjects: Sequence[Subject]
-) -> UInt8 | None:
-    """The rough picture that the model corrects: crops in the boxes of some subjects, or the sketch in ink."""
-    if ground is None:
-        return None
-    height, width = condition.shape[:2]
-    ground = _sized(ground, height, width)
-    if crops is None:
-        return lined(ground, condition)
-    result, crops = ground.copy(), _sized(crops, height, width)
-    for subject in subjects:
-        x0, y0, x1, y1 = subject.box
-        window = (
-            slice(max(0, round(y0 * height) - 1), round(y1 * height) + 1),
-            slice(max(0, round(x0 * width) - 1), round(x1 * width) + 1),
-        )
-        result[window] = crops[window]
-    return result
-
-
-def figure_share(sketch: UInt8, filled: Bools | None = None) -> Floats:
-    """(H, W) float32 in [0, 1]: where a picture drawn after a sketch shows its figures and their shadows.
-
-    Everything else stays the plate, bit for bit, so that a place is the same in every panel.
-
-    Args:
-        sketch: (H, W) uint8, white lines on black.
-        filled: (H, W) bool, where pasted crops lie; an outline with a gap encloses nothing without them.
-    """
-    lines = sketch if filled is None else np.where(filled, np.uint8(255), sketch)
-    closed = cv2.morphologyEx(np.pad(lines, 8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))[8:-8, 8:-8]
-    contours, _ = cv2.findContours((closed > 64).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    shown = np.zeros(sketch.shape, np.uint8)
-    cv2.drawContours(shown, contours, -1, 255, cv2.FILLED)
-    for contour in contours:
-        left, top, wide, tall = cv2.boundingRect(contour)
-        if tall * wide > 0.004 * sketch.size:  # a figure, not a loose stroke: it stands on a shadow
-            foot = (left + wide // 2, top + tall - 1)
-            cv2.ellipse(
-                shown, foot, (max(2, round(0.34 * tall)), max(2, round(0.1 * tall))), 0, 0, 360, 255, cv2.FILLED
-            )
-    shown = cv2.dilate(shown, np.ones((3, 3), np.uint8))
-    return np.asarray(cv2.GaussianBlur(shown.astype(np.float32) / 255, (0, 0), 0.8), np.float32)
-
-
-def _differs(picture: UInt8, place: UInt8) -> Bools:
-    """(H, W) bool: where a picture is visibly not the empty place."""
-    return np.asarray(cv2.absdiff(picture, place).max(axis=2) > 6)
-
-
-def _inside(sketch: UInt8, subjects: Sequence[Subject]) -> UInt8:
-    """The lines inside the boxes of some subjects."""
-    height, width = sketch.shape
-    kept = np.zeros_like(sketch)
-    for subject in subjects:
-        x0, y0, x1, y1 = subject.box
-        window = slice(int(y0 * height), round(y1 * height)), slice(int(x0 * width), round(x1 * width))
-        kept[window] = sketch[window]
-    return kept
-
-
-def _sized(picture: UInt8, height: int, width: int) -> UInt8:
-    if picture.shape[:2] == (height, width):
-        return picture
-    method = cv2.INTER_AREA if picture.shape[0] > height else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(picture, (width, height), interpolation=method), np.uint8)
 
 
 def _pixels(video: torch.Tensor) -> UInt8:

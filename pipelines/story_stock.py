@@ -19,11 +19,12 @@ import torch
 
 from magicgen.attention.regions import RegionBox, RegionPlan, regional_attention
 from magicgen.control.story import Character, Panel, Subject
+from magicgen.control.story_canvas import lined
 from magicgen.control.story_slot import as_slot
 from magicgen.errors import StoryError, WeightsError
 from magicgen.progress import CancelToken
 from magicgen.sampling import StepReport, denoise, guided
-from magicgen.synthetic.story_examples import ALONE_BOX, SLOTS, lined
+from magicgen.synthetic.story_examples import ALONE_BOX, SLOTS
 
 UInt8 = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]
@@ -87,8 +88,21 @@ class StockStoryPainter:
         """The front view of a sheet."""
         return np.ascontiguousarray(sheet[:, : sheet.shape[1] // SLOTS])
 
-    def plate(self, background: str, *, height: int, width: int, seed: int, steps: int | None = None) -> UInt8:
-        """An empty place, (height, width, 3)."""
+    def place_sketch(self, background: str, *, height: int, width: int, seed: int) -> UInt8 | None:
+        """None: places are drawn from their words."""
+        return None
+
+    def plate(
+        self,
+        background: str,
+        *,
+        height: int,
+        width: int,
+        seed: int,
+        steps: int | None = None,
+        sketch: UInt8 | None = None,
+    ) -> UInt8:
+        """An empty place, (height, width, 3), from its words; a ``sketch`` is not used."""
         return self.draw(f"{background}, empty scene without people", (), (), height, width, seed=seed, steps=steps)
 
     def alone(self, subject: Subject, slot: UInt8 | None, *, seed: int, steps: int | None = None) -> UInt8:

@@ -10,11 +10,12 @@ from magicgen.control.story import Character, Panel, Subject
 from magicgen.planning.cast import describe
 from magicgen.progress import CancelToken
 from magicgen.synthetic.characters import Design, design
-from magicgen.synthetic.landscapes import PLACES, TIMES, draw_place
+from magicgen.synthetic.landscapes import PLACES, TIMES, draw_place, paint_place
 from magicgen.synthetic.layout import Figure, panel_scene
 from magicgen.synthetic.layout import Panel as DrawnPanel
 from magicgen.synthetic.plan import SceneSettings
 from magicgen.synthetic.poses import Action
+from magicgen.synthetic.scenery import place_lines
 from magicgen.synthetic.story_examples import canonical_place, draw_alone
 
 UInt8 = npt.NDArray[np.uint8]
@@ -49,11 +50,22 @@ class DrawnPainter:
     def slot(self, sheet: UInt8) -> UInt8:
         return sheet[:, : sheet.shape[1] // 3]
 
-    def plate(self, background: str, *, height: int, width: int, seed: int, steps: int | None) -> UInt8:
+    def place_sketch(self, background: str, *, height: int, width: int, seed: int) -> UInt8 | None:
+        place, time = self._scene(background)
+        return place_lines(paint_place(np.random.default_rng(seed), height, width, place, time))
+
+    def plate(
+        self, background: str, *, height: int, width: int, seed: int, steps: int | None, sketch: UInt8 | None
+    ) -> UInt8:
         self.calls.append(f"plate {background}")
+        place, time = self._scene(background)
+        drawn = draw_place(np.random.default_rng(seed), height, width, place, time)
+        return drawn if sketch is None else np.maximum(drawn, sketch[..., None])
+
+    @staticmethod
+    def _scene(background: str) -> tuple[str, str]:
         words = background.split()
-        place, time = next(w for w in words if w in PLACES), next(w for w in words if w in TIMES)
-        return draw_place(np.random.default_rng(seed), height, width, place, time)
+        return next(w for w in words if w in PLACES), next(w for w in words if w in TIMES)
 
     def alone(self, subject: Subject, slot: UInt8 | None, *, seed: int, steps: int | None) -> UInt8:
         self.calls.append(f"alone {subject.character}")

@@ -14,7 +14,7 @@ from magicgen.control.story import read_story, write_story
 from magicgen.errors import MagicGenError, StoryError, WeightsError
 from magicgen.jobs.batch import StoryJob, read_batch
 from magicgen.jobs.story import PreparedStory, StoryResult, StorySettings, prepare_story, run_story
-from magicgen.jobs.story_book import slug
+from magicgen.jobs.story_book import Book, slug
 from magicgen.jobs.story_plan import read_characters
 from magicgen.jobs.story_stages import foreground
 from magicgen.media import read_image, write_image
@@ -286,3 +286,21 @@ def test_subjects_are_cut_out_of_plain_grounds(kind: str) -> None:
     truth = np.abs(picture.astype(int) - noisy).max(axis=2) > 0
     found = foreground(picture)
     assert (found & truth).sum() / (found | truth).sum() > 0.85
+
+
+def test_a_redrawn_place_is_made_again_with_its_panels(tale: Path, tmp_path: Path) -> None:
+    book = tmp_path / "book"
+    make(tale, book, DrawnPainter())
+    before = files(book)
+    sketch = Book.open(book).place_sketch(read_story(book / "plan.yaml").panels[0].background)
+    assert sketch.is_file()
+    drawn = np.full((100, 150, 3), 255, np.uint8)
+    cv2.line(drawn, (0, 40), (149, 60), (0, 0, 0), 3)
+    write_image(sketch, drawn)
+    painter = DrawnPainter()
+    make(tale, book, painter)
+    assert len([call for call in painter.calls if call.startswith("plate")]) == 1
+    assert "panel" in painter.calls
+    after = files(book)
+    changed = {name for name in after if before.get(name) != after[name]}
+    assert f"backgrounds/{sketch.name.replace('.sketch', '')}" in changed

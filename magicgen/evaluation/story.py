@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from magicgen.models.storybook_reader import CROP, StorybookReader
+from magicgen.models.storybook_reader import CROP, StorybookReader, tint_distance
 
 UInt8 = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
@@ -25,16 +25,26 @@ CHANGED = 24
 MARGIN = 0.06
 SMALLEST = 0.004
 """Share of the picture from which a piece counts as a figure."""
+SHIFTS = ((0, 0), (2, 0), (-2, 0), (0, 2), (0, -2))
+"""Pixels of a crop by which the reader looks at it from several sides, each also mirrored."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A subject as the story has it: its box, kind of character and main colour; ``name`` tells characters apart."""
+    """A subject as the story has it.
+
+    Attributes:
+        name: tells characters apart. box, kind, colour: where it stands, what it is, its main colour.
+        tints: (parts, 3) float32 its exact colours as the reader reads them, 0..1; None where none are given.
+        has: which parts it has.
+    """
 
     name: str
     box: RegionBox
     kind: str
     colour: str
+    tints: npt.NDArray[np.float32] | None = None
+    has: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,7 @@ class SubjectScore:
     Attributes:
         iou: of its box with the box around what was drawn there.
         kind, colour: what the reader sees. right: IoU of at least 0.5, right kind and right colour.
+        off: how far its tints are from those of the character, in grey levels; NaN where these are not given.
     """
 
     name: str
@@ -52,6 +63,7 @@ class SubjectScore:
     colour: str
     kind_right: bool
     colour_right: bool
+    off: float = math.nan
 
     @property
     def right(self) -> bool:
@@ -80,6 +92,8 @@ class StoryScore:
     count: float
     occm: float
     identity: float
+    look: float
+    off: float
     sketch: float
     plate: float
     panels: int
@@ -110,8 +124,9 @@ def score_panel(
             colour=colour,
             kind_right=kind == each.kind,
             colour_right=colour == each.colour,
+            off=off,
         )
-        for each, (kind, colour) in zip(wanted, seen, strict=True)
+        for each, (kind, colour, off) in zip(wanted, seen, strict=True)
     )
     outside = ~cv2.dilate(figures.astype(np.uint8), np.ones((9, 9), np.uint8)).astype(bool)
     same = np.abs(picture.astype(np.int16) - plate).max(axis=2) <= 8
@@ -151,11 +166,14 @@ def drawn_iou(figures: Bools, box: RegionBox, others: Sequence[RegionBox]) -> fl
     return _box_iou(box, drawn)
 
 
-def summary(panels: Sequence[Sequence[PanelScore]], wanted: Sequence[Sequence[Sequence[Wanted]]]) -> StoryScore:
+def summary(
+    panels: Sequence[Sequence[PanelScore]], wanted: Sequence[Sequence[Sequence[Wanted]]], tolerance: float = math.nan
+) -> StoryScore:
     """Scores of stories, each a sequence of panels, with what each panel should show.
 
     ``identity`` is the share of pairs of panels with the same character in which the reader sees the same kind and
-    colour; ``count`` the share of panels with as many figures as subjects.
+    colour; ``count`` the share of panels with as many figures as subjects; ``look`` the share of subjects whose tints
+    lie within ``tolerance`` grey levels of the character's; ``off`` how far they lie on average.
     """
     flat = [score for story in panels for score in story]
     subjects = [each for score in flat for each in score.subjects]
@@ -177,6 +195,8 @@ def summary(panels: Sequence[Sequence[PanelScore]], wanted: Sequence[Sequence[Se
         count=_mean([score.found == count for score, count in zip(flat, expected, strict=True)]),
         occm=_mean([occm(score.found, count) for score, count in zip(flat, expected, strict=True)]),
         identity=_mean(pairs),
+        look=_mean([math.nan if math.isnan(each.off + tolerance) else each.off <= tolerance for each in subjects]),
+        off=_mean([each.off for each in subjects]),
         sketch=_mean([score.sketch for score in flat]),
         plate=_mean([score.plate for score in flat]),
         panels=len(flat),
@@ -189,17 +209,27 @@ def occm(found: int, expected: int) -> float:
 
 
 @torch.no_grad()
-def _read(picture: UInt8, wanted: Sequence[Wanted], reader: StorybookReader) -> list[tuple[str, str]]:
+def _read(picture: UInt8, wanted: Sequence[Wanted], reader: StorybookReader) -> list[tuple[str, str, float]]:
+    """Kind, colour and distance of tints of every subject, each the mean answer over :data:`SHIFTS` and mirrors."""
     if not wanted:
         return []
     crops = np.stack([square_crop(picture, each.box) for each in wanted])
     inputs = torch.from_numpy(crops).permute(0, 3, 1, 2).float().div(127.5).sub(1)
-    seen = reader(inputs)
-    kinds, colours = reader.config.kinds, reader.config.colours
+    views = [inputs.roll(shift, (2, 3)) for shift in SHIFTS]
+    seen = [reader(view.flip(3) if mirrored else view) for view in views for mirrored in (False, True)]
+    kinds = torch.stack([each.kind.log_softmax(1) for each in seen]).mean(0).argmax(1)
+    colours = torch.stack([each.colour.log_softmax(1) for each in seen]).mean(0).argmax(1)
+    tints = torch.stack([each.tints for each in seen]).mean(0)
     return [
-        (kinds[int(kind)], colours[int(colour)])
-        for kind, colour in zip(seen.kind.argmax(1), seen.colour.argmax(1), strict=True)
+        (reader.config.kinds[int(kind)], reader.config.colours[int(colour)], _off(each, tint))
+        for each, kind, colour, tint in zip(wanted, kinds, colours, tints, strict=True)
     ]
+
+
+def _off(each: Wanted, tints: torch.Tensor) -> float:
+    if each.tints is None:
+        return math.nan
+    return float(tint_distance(tints[None], torch.from_numpy(each.tints)[None], torch.tensor([each.has])))
 
 
 def square_crop(picture: UInt8, box: RegionBox) -> UInt8:

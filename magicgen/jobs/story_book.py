@@ -82,6 +82,10 @@ class Book:
         """The empty place of a background prompt."""
         return self.folder / "backgrounds" / f"{slug(background)}.png"
 
+    def place_sketch(self, background: str) -> Path:
+        """The lines of that place; draw over it to change what stands where."""
+        return self.folder / "backgrounds" / f"{slug(background)}.sketch.png"
+
     def alone(self, panel: int, subject: int) -> Path:
         """The picture of a subject alone."""
         return self.conditions(panel) / f"subject-{subject + 1}.png"

@@ -39,8 +39,14 @@ class Painter(Protocol):
         """The picture by which a character is known: the front view of a sheet."""
         ...
 
-    def plate(self, background: str, *, height: int, width: int, seed: int, steps: int | None) -> UInt8:
-        """(height, width, 3): an empty place."""
+    def place_sketch(self, background: str, *, height: int, width: int, seed: int) -> UInt8 | None:
+        """(height, width) white lines on black: what stands where in a place; None where the model needs none."""
+        ...
+
+    def plate(
+        self, background: str, *, height: int, width: int, seed: int, steps: int | None, sketch: UInt8 | None
+    ) -> UInt8:
+        """(height, width, 3): an empty place, after its sketch where there is one."""
         ...
 
     def alone(self, subject: Subject, slot: UInt8 | None, *, seed: int, steps: int | None) -> UInt8:
@@ -132,15 +138,28 @@ class Studio:
         wanted = list(dict.fromkeys(self.page.panels[number].background for number in panels))
         stage = Stage(self.report, "Places", len(wanted))
         for background in wanted:
-            path = self.book.plate(background)
-            making = self.making
-            source = digest("plate", making.identity, background, making.height, making.width, self._seed())
+            path, making = self.book.plate(background), self.making
+            sketch = self._place_sketch(background)
+            drawn = "" if sketch is None else digest_file(self.book.place_sketch(background))
+            size = {"height": making.height, "width": making.width}
+            source = digest("plate", making.identity, background, list(size.values()), self._seed(), drawn)
             if not self.book.is_current(path, source):
                 self._go_on()
                 seed = seed_for(making.seed, "plate", background)
-                size = {"height": making.height, "width": making.width}
-                self._write(path, self.painter.plate(background, **size, seed=seed, steps=making.steps), source)
+                plate = self.painter.plate(background, **size, seed=seed, steps=making.steps, sketch=sketch)
+                self._write(path, plate, source)
             stage.advance(preview=read_image(path))
+
+    def _place_sketch(self, background: str) -> UInt8 | None:
+        """The lines of a place: drawn over by hand, kept or new; None for a model that needs none."""
+        making, path = self.making, self.book.place_sketch(background)
+        size = {"height": making.height, "width": making.width}
+        source = digest("place sketch", making.identity, background, list(size.values()), making.seed)
+        if making.sketches and not self.book.is_current(path, source):
+            lines = self.painter.place_sketch(background, **size, seed=seed_for(making.seed, "place sketch"))
+            if lines is not None:
+                self._write(path, lines, source)
+        return fitted_lines(read_image(path), **size) if making.sketches and path.is_file() else None
 
     def conditions(self, panels: Sequence[int]) -> None:
         """Every subject alone, cut out, drawn with lines and composed."""
@@ -383,8 +402,10 @@ def _smooth_silhouette(mask: npt.NDArray[np.uint8]) -> Bools:
 
 
 def fitted_lines(picture: UInt8, height: int, width: int) -> UInt8:
-    """An edited sketch of any size as (height, width) white lines on black."""
+    """An edited sketch of any size, light on dark or dark on light, as (height, width) white lines on black."""
     grey = picture.max(axis=2)
+    if np.median(grey) > 127:
+        grey = 255 - picture.min(axis=2)
     if grey.shape != (height, width):
         grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
     return np.where(grey > 96, 255, 0).astype(np.uint8)

@@ -332,9 +332,19 @@ PLACES: dict[str, Callable[[Painter], None]] = {
 }
 
 
-def draw_place(rng: np.random.Generator, height: int, width: int, place: str, time: str) -> Images:
-    """A place of :data:`PLACES` at a time of :data:`TIMES`, with soft paper grain."""
+def paint_place(rng: np.random.Generator, height: int, width: int, place: str, time: str) -> Images:
+    """A place of :data:`PLACES` at a time of :data:`TIMES`, in flat paint."""
     paint = Painter(rng, height, width, TIMES[time])
     PLACES[place](paint)
-    grain = 0.94 + 0.12 * fractal_noise(rng, height, width, 4, 8)
-    return np.clip(paint.image * grain[..., None], 0, 255).astype(np.uint8)
+    return paint.image
+
+
+def draw_place(rng: np.random.Generator, height: int, width: int, place: str, time: str) -> Images:
+    """:func:`paint_place` with soft paper grain."""
+    return grained(rng, paint_place(rng, height, width, place, time))
+
+
+def grained(rng: np.random.Generator, image: Images) -> Images:
+    """A picture on paper with a soft grain."""
+    grain = 0.94 + 0.12 * fractal_noise(rng, image.shape[0], image.shape[1], 4, 8)
+    return np.clip(image * grain[..., None], 0, 255).astype(np.uint8)

@@ -11,17 +11,19 @@ from typing import assert_never
 import cv2
 import numpy as np
 
-from magicgen.control.story_sketch import INK, edge_lines
+from magicgen.control.story_canvas import lined
+from magicgen.control.story_sketch import edge_lines
 from magicgen.synthetic.actors import Canvas, CharacterActor, Place
 from magicgen.synthetic.characters import Design, random_design
 from magicgen.synthetic.colours import Images
 from magicgen.synthetic.compose import NoShadow, blend
 from magicgen.synthetic.geometry import Floats
-from magicgen.synthetic.landscapes import PLACES, TIMES, draw_place
+from magicgen.synthetic.landscapes import PLACES, TIMES, grained, paint_place
 from magicgen.synthetic.layout import TOLD, YAWS, Figure, fitted, panel_scene, random_story
 from magicgen.synthetic.plan import Background, ObjectPlan, ScenePlan, SceneSettings, place_words
 from magicgen.synthetic.poses import Action, posed
 from magicgen.synthetic.scene import SceneClip, render_scene
+from magicgen.synthetic.scenery import filled_parts, place_lines
 from magicgen.synthetic.skeleton import Frame, draw_keypoints, joints, rotate
 
 SLOTS = 3
@@ -50,14 +52,15 @@ class Use(Enum):
 class StoryShares:
     """How often a condition is given; the rest is left out, so that each works alone."""
 
-    uses: tuple[float, float, float, float] = (0.34, 0.2, 0.42, 0.04)
-    plate: float = 0.7
+    uses: tuple[float, float, float, float] = (0.32, 0.14, 0.3, 0.24)
+    plate: float = 0.85
     cast: float = 0.75
     sketch: float = 0.65
     keypoints: float = 0.25
     edges: float = 0.5
-    crops: float = 0.65
+    crops: float = 0.5
     words: float = 0.92
+    scenery: float = 0.88
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,11 @@ class StoryPicture:
 
 
 def paper(rng: np.random.Generator, height: int, width: int) -> Images:
-    """A plain light background."""
-    colour = np.clip(rng.uniform(238, 252) + rng.uniform(-5, 5, 3), 0, 255)
+    """A plain background, light or, so that white figures can stand out, of any tone."""
+    if rng.random() < 0.5:
+        colour = np.clip(rng.uniform(238, 252) + rng.uniform(-5, 5, 3), 0, 255)
+    else:
+        colour = np.clip(rng.uniform(120, 225) + rng.uniform(-30, 30, 3), 0, 255)
     return np.broadcast_to(np.round(colour).astype(np.uint8), (height, width, 3)).copy()
 
 
@@ -118,6 +124,11 @@ def skeleton_points(place: Place, height: int, width: int, action: Action) -> Fl
     return np.concatenate([points / (width, height), seen], axis=1).astype(np.float32)
 
 
+def canonical_points(height: int, width: int, centre: float, yaw: float, action: Action) -> Floats:
+    """(17, 3) the skeleton of a figure alone; ``centre`` as a share of the width."""
+    return skeleton_points(canonical_place(height, centre * width, SIZE, yaw, action, Frame()), height, width, action)
+
+
 def draw_alone(design: Design, place: Place, background: Images) -> Images:
     """A character on a background, without shadow."""
     height, width = background.shape[:2]
@@ -136,13 +147,6 @@ def draw_cast(designs: list[Design], background: Images) -> Images:
         place = canonical_place(height, (index + 0.5) * width / SLOTS, SIZE, 0.0, Action.STANDS, design.frame)
         picture = draw_alone(design, place, picture)
     return picture
-
-
-def lined(plate: Images, condition: Images) -> Images:
-    """The plate with a sketch drawn on it in ink: the draft that the model corrects. Skeletons, which are coloured, are
-    left out."""
-    ink = condition.min(axis=2, keepdims=True).astype(np.float32) / 255
-    return np.round(plate * (1 - ink) + np.asarray(INK, np.float32) * ink).astype(np.uint8)
 
 
 def pasted_roughly(rng: np.random.Generator, picture: Images, plate: Images, mask: np.ndarray) -> Images:
@@ -173,7 +177,7 @@ def random_picture(rng: np.random.Generator, height: int, width: int, shares: St
         case Use.PANEL:
             return _panel(rng, height, width, shares)
         case Use.PLATE:
-            return _plate(rng, height, width)
+            return _plate(rng, height, width, shares)
         case _:
             assert_never(use)
 
@@ -240,21 +244,34 @@ def _panel(rng: np.random.Generator, height: int, width: int, shares: StoryShare
     return replace(told, crops=pasted_roughly(rng, clip.video[0], told.plate, np.any(clip.tracks.masks[:, 0], axis=0)))
 
 
-def _plate(rng: np.random.Generator, height: int, width: int) -> StoryPicture:
+def _plate(rng: np.random.Generator, height: int, width: int, shares: StoryShares) -> StoryPicture:
+    """An empty place, mostly with its lines and a draft: its parts in the colours of other such places."""
     place, time = str(rng.choice(list(PLACES))), str(rng.choice(list(TIMES)))
-    image = draw_place(rng, height, width, place, time)
-    blank = np.zeros((height, width, 3), np.uint8)
+    painted = paint_place(rng, height, width, place, time)
+    lines = place_lines(painted)
+    condition, draft = np.zeros((height, width, 3), np.uint8), None
+    if rng.random() < shares.scenery:
+        condition = cv2.cvtColor(lines, cv2.COLOR_GRAY2RGB)
+        draft = filled_parts(lines, usual_colours(rng, height, width, place, time)) if rng.random() < 0.9 else None
     return StoryPicture(
-        picture=image,
-        subjects=np.zeros((height, width), np.bool_),
-        plate=None,
+        picture=grained(rng, painted),
+        subjects=cv2.dilate(lines, np.ones((5, 5), np.uint8)) > 0,  # where a place has something to show
+        plate=draft,
         cast=np.full((height, width, 3), 255, np.uint8),
         cast_known=(False,) * SLOTS,
-        condition=blank,
+        condition=condition,
         boxes=np.full((SLOTS, 4), np.nan, np.float32),
         background=place_words(place, time),
         prompts=("",) * SLOTS,
+        crops=draft,
     )
+
+
+def usual_colours(rng: np.random.Generator, height: int, width: int, place: str, time: str) -> Images:
+    """(H, W, 3) uint8 the colours that a place mostly has at each height: what words alone say of it."""
+    rows = [paint_place(rng, height, width, place, time).mean(axis=1) for _ in range(int(rng.integers(1, 4)))]
+    bands = np.broadcast_to(np.stack(rows).mean(axis=0)[:, None], (height, width, 3)).astype(np.float32)
+    return np.clip(cv2.GaussianBlur(bands, (0, 0), rng.uniform(2, 8)), 0, 255).astype(np.uint8)
 
 
 def _told(

@@ -30,6 +30,8 @@ from magicgen.weights.sources import preset_folder
 TEXT_WIDTH, TEXT_LENGTH = 64, 32
 SOFT_PLATES = 3.0
 """Pixels; a small model draws places patch by patch."""
+GRAIN = 5.0
+"""Grey levels; a small model lets some of its input's noise through."""
 
 
 @dataclass(frozen=True)
@@ -154,11 +156,33 @@ def load_averaged_network(network: StoryNetwork, run: Path) -> None:
 
 
 def build_story_network(options: StoryTraining) -> StoryNetwork:
-    """A fresh network, or the averaged one of ``start_from``."""
+    """A fresh network, or that of ``start_from``: the averaged one of a run, or an exported one.
+
+    Raises:
+        ConfigError: ``start_from`` holds neither, or a network of another shape.
+    """
     network = fresh_network(options.model, (options.data.height, options.data.width), options.seed)
-    if options.start_from is not None:
+    if options.start_from is None:
+        return network
+    if (options.start_from / "model_index.json").is_file():
+        load_exported_network(network, options.start_from)
+    else:
         load_averaged_network(network, options.start_from)
     return network
+
+
+def load_exported_network(network: StoryNetwork, folder: Path) -> None:
+    """Load the weights that :func:`export_story` wrote, in place.
+
+    Raises:
+        ConfigError: they are of a network of another shape.
+    """
+    try:
+        for name in ("transformer", "branch", "text_encoder"):
+            part = getattr(network, name)
+            part.load_state_dict(type(part).from_pretrained(folder / name).float().state_dict())
+    except (OSError, RuntimeError) as error:
+        raise ConfigError(f"{folder} does not fit the network of this run ({str(error).splitlines()[0]}).") from error
 
 
 def train_story(
@@ -213,6 +237,7 @@ def export_story(run: Path, out: Path, steps: int = 4, draws: int = 4) -> Path:
         default_steps=steps,
         default_draws=draws,
         soft_plates=SOFT_PLATES,
+        grain=GRAIN,
     )
     pipeline.save_pretrained(out)
     (out / "train.yaml").write_text(yaml.safe_dump(options.model_dump(mode="json"), sort_keys=False))

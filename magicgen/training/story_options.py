@@ -59,14 +59,17 @@ class StoryTraining(StrictModel):
 class ReaderTraining(StrictModel):
     """One run of ``magicgen train`` for ``task: storybook_reader``: the network that judges stories.
 
-    ``pictures`` panels are drawn once and their figures cut out with jitter ``passes`` times.
+    ``pictures`` panels are drawn once and their figures cut out with jitter ``passes`` times. ``start_from`` is the
+    folder of a reader to go on from.
     """
 
     task: Literal["storybook_reader"]
     out: Path
     seed: int = 0
+    start_from: Path | None = None
     pictures: Positive = 8000
     passes: Positive = 8
+    precision: Literal["no", "bf16"] = "no"
     batch_size: Positive = 64
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     height: Positive = 128

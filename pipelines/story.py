@@ -311,7 +311,9 @@ class StoryPipeline(DiffusionPipeline):
             return bands
         told = Picture(background, (), (), (), filled_parts(sketch, bands), cv2.cvtColor(sketch, cv2.COLOR_GRAY2RGB))
         drawn = self(told, height, width, num_inference_steps=steps, generator=_generator(seed))
-        return filled_parts(sketch, drawn) if softness > 0 else self._smooth(drawn)
+        if softness == 0:
+            return self._smooth(drawn)
+        return np.asarray(cv2.GaussianBlur(filled_parts(sketch, drawn), (0, 0), 0.7), np.uint8)
 
     def alone(
         self, subject: Subject, slot: UInt8 | None, *, seed: int, steps: int | None = None, regional: bool = True

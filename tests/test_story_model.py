@@ -44,7 +44,7 @@ def quiet(text: str) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = train_story(options(tmp_path_factory.mktemp("story") / "run"), resume=False, log=quiet)
-    return export_story(run, run.parent / "model", steps=2, draws=1)
+    return export_story(run, run.parent / "model", steps=2, draws=1, grain=0.0)
 
 
 @pytest.fixture(scope="module")

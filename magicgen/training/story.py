@@ -208,10 +208,10 @@ def train_story(
     return options.out
 
 
-def export_story(run: Path, out: Path, steps: int = 4, draws: int = 4) -> Path:
+def export_story(run: Path, out: Path, steps: int = 4, draws: int = 4, grain: float = GRAIN) -> Path:
     """Write a run's averaged weights in half precision as a pipeline folder, with ``train.yaml`` beside it.
 
-    ``steps`` and ``draws`` become the defaults of the pipeline.
+    ``steps`` and ``draws`` become the defaults of the pipeline, ``grain`` what it takes off.
 
     Raises:
         ConfigError: no run there.
@@ -237,7 +237,7 @@ def export_story(run: Path, out: Path, steps: int = 4, draws: int = 4) -> Path:
         default_steps=steps,
         default_draws=draws,
         soft_plates=SOFT_PLATES,
-        grain=GRAIN,
+        grain=grain,
     )
     pipeline.save_pretrained(out)
     (out / "train.yaml").write_text(yaml.safe_dump(options.model_dump(mode="json"), sort_keys=False))

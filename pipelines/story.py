@@ -261,7 +261,7 @@ class StoryPipeline(DiffusionPipeline):
             tuple(f"{words} stands{view}" for view in VIEWS),
             boxes,
             (known,) * SLOTS,
-            plain_ground(words, height, width),
+            plain_ground(height, width),
             draw_keypoints(np.stack(points), height, width),
         )
         with self._playing((character.name,)):
@@ -326,7 +326,7 @@ class StoryPipeline(DiffusionPipeline):
             (subject.prompt,),
             (ALONE_BOX,),
             (slot,),
-            plain_ground(subject.prompt, height, width),
+            plain_ground(height, width),
             draw_keypoints(points[None], height, width),
         )
         with self._playing((subject.character,)):

@@ -13,14 +13,11 @@ UInt8 = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 PAPER_TONE = (245, 245, 245)
-SHADED_TONE = (142, 164, 186)
-"""Behind white and silver figures, which paper would swallow."""
 
 
-def plain_ground(words: str, height: int, width: int) -> UInt8:
-    """A plain ground from which a figure of these words stands out."""
-    tone = SHADED_TONE if {"white", "silver"} & set(words.split()[:3]) else PAPER_TONE
-    return np.broadcast_to(np.asarray(tone, np.uint8), (height, width, 3)).copy()
+def plain_ground(height: int, width: int) -> UInt8:
+    """The ground on which figures are drawn alone."""
+    return np.broadcast_to(np.asarray(PAPER_TONE, np.uint8), (height, width, 3)).copy()
 
 
 def lined(plate: UInt8, condition: UInt8) -> UInt8:

@@ -30,7 +30,7 @@ from magicgen.weights.sources import preset_folder
 TEXT_WIDTH, TEXT_LENGTH = 64, 32
 SOFT_PLATES = 3.0
 """Pixels; a small model draws places patch by patch."""
-GRAIN = 5.0
+GRAIN = 3.0
 """Grey levels; a small model lets some of its input's noise through."""
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from magicgen.control.cut_boxes import slid_behind, unclipped_boxes
 from magicgen.control.tracks import Tracks, boxes_from_masks
@@ -95,6 +94,8 @@ def _curved(knots: npt.NDArray[np.int_], boxes: npt.NDArray[np.float64], count: 
     """
     if len(knots) == 1:
         return np.repeat(boxes, count, axis=0)
+    from scipy.interpolate import CubicSpline, PchipInterpolator  # a third of a second: not for who only opens the app
+
     times = np.clip(np.arange(count), knots[0], knots[-1])
     centres, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     calm = PchipInterpolator(knots, np.concatenate([centres, sizes], axis=1), axis=0)(times)

@@ -113,8 +113,13 @@ def _measure(variant: Variant, seed: int, options: argparse.Namespace) -> list[A
     from magicgen.training.run import build_networks
     from magicgen.training.validation import validate, validation_clips
 
+    scores: list[Any] = []
+
+    def judge(current: Trainer) -> dict[str, float]:
+        scores[:] = validate(current, validation_clips(current.options), use_draft=False)
+        return {f"psnr/{score.level}": score.model for score in scores}
+
     before: Path | None = None
-    trainer: Trainer | None = None
     for number, shares in enumerate(variant.stages):
         out = options.out / _folder(variant, seed) / f"stage_{number + 1}"
         changes = [f"out={out}", f"seed={3 * seed + number}", f"steps={options.steps}"]
@@ -123,17 +128,16 @@ def _measure(variant: Variant, seed: int, options: argparse.Namespace) -> list[A
         changes += [f"model.control_layers={list(variant.blocks)}", f"validation.scenes={options.scenes}"]
         changes += [] if before is None else [f"start_from={before}"]
         settings = load_config(CONFIG, TrainingOptions, changes)
-        done = latest_checkpoint(out) is not None
-        if not done or number == len(variant.stages) - 1:
+        last, done = number == len(variant.stages) - 1, latest_checkpoint(out) is not None
+        if last and done:
             trainer = Trainer(settings, build_networks(settings))
-            if done:
-                trainer.resume()
-            else:
-                print(f"{variant.name}, seed {seed}, stage {number + 1}", file=sys.stderr)
-                trainer.run(lambda _: None, None)
+            trainer.resume()
+            judge(trainer)
+        elif not done:
+            print(f"{variant.name}, seed {seed}, stage {number + 1}", file=sys.stderr)
+            Trainer(settings, build_networks(settings)).run(lambda _: None, judge if last else None)
         before = out
-    assert trainer is not None
-    return validate(trainer, validation_clips(trainer.options), use_draft=False)
+    return scores
 
 
 def _folder(variant: Variant, seed: int) -> str:

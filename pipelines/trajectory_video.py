@@ -18,7 +18,7 @@ from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 
-from magicgen.control.correction import corrected
+from magicgen.control.correction import corrected, with_texture
 from magicgen.control.draft import Draft, motion_draft
 from magicgen.control.raster import rasterise
 from magicgen.control.tracks import Level, Tracks
@@ -225,7 +225,7 @@ class TrajectoryVideoPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         image_latent = self.encode(first[None], generator, num_videos_per_prompt, device)
         latents = self.prepare_latents(image_latent, tracks.frames, generator, latents)
         condition = self.encode(rasterise(tracks, level), generator, num_videos_per_prompt, device)
-        draft = motion_draft(first, tracks, level) if use_draft else None
+        draft = with_texture(motion_draft(first, tracks, level), first, tracks) if use_draft else None
         image_half = self.prepare_image_condition(first, image_latent, draft, latents.shape[1], tracks.frames)
         conditions = Conditions(
             image_half, condition if self.branch is not None else None, prompt_embeds, negative_prompt_embeds

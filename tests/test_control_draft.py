@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from magicgen.control.correction import corrected
+from magicgen.control.correction import corrected, with_texture
 from magicgen.control.cut_boxes import slid_behind, unclipped_boxes
 from magicgen.control.draft import DraftState, motion_draft
 from magicgen.control.exemplar import fill_like_surroundings
@@ -38,7 +38,7 @@ def test_square_arrives_where_its_tracks_say(level) -> None:
 
 def test_hole_shows_the_ramp_behind_the_object() -> None:
     photo, tracks = square_photo(), square_tracks()
-    last = motion_draft(photo, tracks, BoxLevel(), fill_holes).frames[-1]
+    last = motion_draft(photo, tracks, BoxLevel()).frames[-1]
     truth = np.linspace(60, 200, 48)[None, 6:16]
     assert np.abs(last[8:18, 6:16, 0].astype(float) - truth).max() < 12
 
@@ -126,11 +126,11 @@ def test_any_box_gives_a_draft(x: float, y: float, w: float, h: float, seed: int
     boxes[0, 1:] = np.linspace(boxes[0, 0], [x, y, x + w, y + h], 5)[1:]
     photo = np.random.default_rng(seed).integers(0, 255, (32, 48, 3), dtype=np.uint8)
     moved = replace(tracks, boxes=boxes.astype(np.float32), masks=None)
-    draft = motion_draft(photo, moved, BoxLevel(), fill_holes)
+    draft = motion_draft(photo, moved, BoxLevel())
     assert draft.frames.dtype == np.uint8
     assert np.array_equal(draft.frames[0], photo)
     assert set(np.unique(draft.state)) <= {0, 1, 2}
-    again = motion_draft(photo, moved, BoxLevel(), fill_holes)
+    again = motion_draft(photo, moved, BoxLevel())
     assert np.array_equal(draft.frames, again.frames)
 
 
@@ -205,6 +205,20 @@ def test_draft_without_corrections_comes_back_exactly() -> None:
     draft = motion_draft(square_photo(), square_tracks(), BoxLevel())
     decoded = np.stack([cv2.GaussianBlur(frame, (5, 5), 2) for frame in draft.frames]).astype(np.float32)
     np.testing.assert_allclose(corrected(draft, decoded, decoded), draft.frames, atol=1e-3)
+
+
+def test_texture_is_laid_over_uncovered_background_only() -> None:
+    photo = np.random.default_rng(1).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    tracks = square_tracks(5, 64, 96)
+    plain = motion_draft(photo, tracks, BoxLevel())
+    draft = with_texture(plain, photo, tracks)
+    assert draft.texture is not None
+    before = plain.frames.astype(np.float32)
+    change = corrected(draft, before, before) - corrected(plain, before, before)
+    holes = plain.state == DraftState.HOLE
+    assert holes.any()
+    assert np.abs(change[~holes]).max() == 0
+    assert change[holes].std() > 5
 
 
 def test_clear_corrections_are_taken_over_and_faint_ones_only_near_what_moves() -> None:

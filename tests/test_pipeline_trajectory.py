@@ -8,7 +8,7 @@ import torch
 from diffusers import CogVideoXDPMScheduler, FlowMatchEulerDiscreteScheduler
 from peft import LoraConfig, get_peft_model_state_dict
 
-from magicgen.control.draft import motion_draft
+from magicgen.control.draft import DraftState, motion_draft
 from magicgen.control.tracks import BoxLevel, MaskLevel, SparseBoxLevel
 from magicgen.errors import TrajectoryError
 from magicgen.models import ControlBranch, VideoTransformer
@@ -68,8 +68,10 @@ def test_a_model_that_changes_nothing_returns_its_draft_with_all_detail() -> Non
     torch.nn.init.zeros_(idle.transformer.proj_out.bias)
     noise = np.random.default_rng(0).integers(0, 256, square_photo().shape, dtype=np.uint8)
     made = sample(idle, image=noise, output_type="uint8", num_inference_steps=1)[0]
-    draft = motion_draft(noise, square_tracks(), MaskLevel()).frames
-    assert np.array_equal(made, draft)
+    draft = motion_draft(noise, square_tracks(), MaskLevel())
+    invented = draft.state == DraftState.HOLE
+    assert np.array_equal(made[~invented], draft.frames[~invented])
+    assert made[invented].std() > draft.frames[invented].std()
 
 
 def test_save_and_load_round_trip(pipe: TrajectoryVideoPipeline, tmp_path) -> None:

@@ -8,11 +8,15 @@ Measured on 15 held-out scenes, `tiny` at the levels mask / box / sparse_box: th
 as decoded and 31.5 / 29.6 / 25.2 dB so, moved regions 18.1 / 16.5 / 15.7 dB and 18.2 / 16.5 / 15.7 dB.
 """
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from magicgen.control.draft import Draft
+from magicgen.control.draft import Draft, DraftState, uncovered
+from magicgen.control.exemplar import hole_texture
+from magicgen.control.tracks import Tracks
 
 Floats = npt.NDArray[np.float32]
 
@@ -26,11 +30,16 @@ SMOOTH = 1.5
 NEAR = 4
 
 
+def with_texture(draft: Draft, first_frame: npt.NDArray[np.uint8], tracks: Tracks) -> Draft:
+    """The draft of ``first_frame`` (H, W, 3) along ``tracks`` with the texture for what its objects uncover."""
+    return replace(draft, texture=hole_texture(first_frame, uncovered(tracks)))
+
+
 def corrected(draft: Draft, before: Floats, after: Floats) -> Floats:
     """What a model made of a draft, with the draft's details.
 
     Args:
-        draft: (T, H, W) frames and states.
+        draft: (T, H, W) frames and states; its texture, where it has one, is laid over uncovered background.
         before: (T, H, W, 3) float32 in 0..255, the draft through the autoencoder.
         after: (T, H, W, 3) float32 in 0..255, the model's answer.
 
@@ -40,7 +49,9 @@ def corrected(draft: Draft, before: Floats, after: Floats) -> Floats:
     result = np.empty_like(after)
     for t, (frame, state) in enumerate(zip(draft.frames, draft.state, strict=True)):
         result[t] = _corrected_frame(frame.astype(np.float32), state, before[t], after[t])
-    return result
+        if draft.texture is not None:
+            result[t] += draft.texture * (state == DraftState.HOLE)[..., None]
+    return np.clip(result, 0, 255, out=result)
 
 
 def _corrected_frame(frame: Floats, state: npt.NDArray[np.uint8], before: Floats, after: Floats) -> Floats:
@@ -51,4 +62,4 @@ def _corrected_frame(frame: Floats, state: npt.NDArray[np.uint8], before: Floats
     touched = cv2.dilate((state > 0).astype(np.uint8), np.ones((2 * NEAR + 1, 2 * NEAR + 1), np.uint8))
     near = cv2.GaussianBlur(touched.astype(np.float32), (0, 0), 2.0)
     taken = near + (1 - near) * power / (power + CLEAR**2)
-    return np.clip(frame + sharp * taken[..., None], 0, 255)
+    return frame + sharp * taken[..., None]

@@ -6,7 +6,6 @@ shading, turning, shadows. The idea is that of Wan-Move (features of the first f
 Time-to-Move (a crude animation as the start); here it is pixels, and the model also sees which of them are guesses.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -14,12 +13,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from magicgen.control.exemplar import fill_like_surroundings
+from magicgen.control.inpaint import fill_holes
 from magicgen.control.placement import Placement, place, shown_share
 from magicgen.control.tracks import Level, Tracks
 
 Image = npt.NDArray[np.uint8]
-Fill = Callable[[Image, npt.NDArray[np.bool_]], Image]
+Bools = npt.NDArray[np.bool_]
 
 # Pixels around a mask that still show the object: masks are rarely exact, and edges are blended.
 RIM = 3
@@ -40,21 +39,22 @@ class Draft:
     Attributes:
         frames: (T, H, W, 3) uint8; frame 0 is the photo itself.
         state: (T, H, W) uint8 of :class:`DraftState`.
+        texture: (H, W, 3) float32 grey values that the smoothly filled holes lack; shown, not told to the network
+            (:func:`magicgen.control.correction.with_texture`).
     """
 
     frames: Image
     state: Image
+    texture: npt.NDArray[np.float32] | None = None
 
 
-def motion_draft(first_frame: Image, tracks: Tracks, level: Level, fill: Fill = fill_like_surroundings) -> Draft:
+def motion_draft(first_frame: Image, tracks: Tracks, level: Level) -> Draft:
     """Carry the objects of a photo along their tracks.
 
     Args:
         first_frame: (H, W, 3) uint8, the size of the tracks.
         tracks: what every object does.
         level: how much of the tracks may be used.
-        fill: ``(picture, hole) -> picture`` that invents what the objects uncover. Training uses the faster
-            :func:`magicgen.control.inpaint.fill_holes`.
 
     Returns:
         The draft. At the mask level silhouettes are those of the given masks; at the box levels those of the first
@@ -62,8 +62,8 @@ def motion_draft(first_frame: Image, tracks: Tracks, level: Level, fill: Fill = 
     """
     known = tracks.at_level(level)
     placement = place(known)
-    footprint = _grown(np.asarray(known.first_masks.any(axis=0)), RIM)
-    background = fill(first_frame, footprint)
+    footprint = uncovered(known)
+    background = fill_holes(first_frame, footprint)
     frames = np.repeat(background[None], known.frames, axis=0)
     state = np.where(footprint, np.uint8(DraftState.HOLE), np.uint8(DraftState.UNTOUCHED))
     states = np.repeat(state[None], known.frames, axis=0)
@@ -76,6 +76,11 @@ def motion_draft(first_frame: Image, tracks: Tracks, level: Level, fill: Fill = 
     frames[0] = first_frame
     states[0] = np.where(known.first_masks.any(axis=0), np.uint8(DraftState.CARRIED), np.uint8(DraftState.UNTOUCHED))
     return Draft(frames, states)
+
+
+def uncovered(tracks: Tracks) -> Bools:
+    """(H, W) bool: what the objects of the first frame hide, a rim included."""
+    return _grown(np.asarray(tracks.first_masks.any(axis=0)), RIM)
 
 
 class _Sprite:

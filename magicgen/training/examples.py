@@ -13,7 +13,6 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from magicgen.control.draft import motion_draft
-from magicgen.control.inpaint import fill_holes
 from magicgen.control.raster import rasterise
 from magicgen.control.tracks import BoxLevel, Level, MaskLevel, SparseBoxLevel, Tracks
 from magicgen.training.clips import Clip, ClipSource
@@ -49,7 +48,7 @@ class TrajectoryExamples(Dataset):
         clip = self._last[1]
         rng = np.random.default_rng([self.seed, 7, index])
         level = draw_level(rng, self.options.levels, clip.tracks.frames)
-        draft = motion_draft(clip.video[0], clip.tracks, level, fill_holes)
+        draft = motion_draft(clip.video[0], clip.tracks, level)
         return {
             "video": clip.video,
             "draft": draft.frames,

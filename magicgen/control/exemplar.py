@@ -68,10 +68,11 @@ def fill_like_surroundings(image: Image, hole: Bools, seed: int = 0) -> Image:
 def hole_texture(image: Image, hole: Bools) -> Plane:
     """(H, W, 3) float32 grey values to add to a smooth filling of ``hole``; zero outside of it.
 
-    Detail alone, and three quarters of it: that costs no PSNR, and more would, since no invented texture is the true one.
+    Detail alone, and three quarters of it: that costs no PSNR. More would, since no invented texture is the true one.
     """
     difference = fill_like_surroundings(image, hole).astype(np.float32) - fill_holes(image, hole)
-    return np.asarray(TEXTURE * (difference - cv2.GaussianBlur(difference, (0, 0), DETAIL)) * hole[..., None], np.float32)
+    detail = difference - cv2.GaussianBlur(difference, (0, 0), DETAIL)
+    return np.asarray(TEXTURE * detail * hole[..., None], np.float32)
 
 
 def _pyramid(smooth: Image, hole: Bools) -> list[tuple[Plane, Bools]]:

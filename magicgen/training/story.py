@@ -30,8 +30,6 @@ from magicgen.weights.sources import preset_folder
 TEXT_WIDTH, TEXT_LENGTH = 64, 32
 SOFT_PLATES = 3.0
 """Pixels; a small model draws places patch by patch."""
-GRAIN = 3.0
-"""Grey levels; a small model lets some of its input's noise through."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +206,7 @@ def train_story(
     return options.out
 
 
-def export_story(run: Path, out: Path, steps: int = 4, draws: int = 4, grain: float = GRAIN) -> Path:
+def export_story(run: Path, out: Path, steps: int = 4, draws: int = 4, grain: float = 0.0) -> Path:
     """Write a run's averaged weights in half precision as a pipeline folder, with ``train.yaml`` beside it.
 
     ``steps`` and ``draws`` become the defaults of the pipeline, ``grain`` what it takes off.

@@ -5,7 +5,7 @@ kept, and a further click costs one step of the small network. The solution is f
 by octave in tiles, and brought to the photo's own size as a change of the photo (``magicgen.photo.transfer``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from magicgen.photo.transfer import FAINT, ChangeField, apply_change, change_fie
 from magicgen.progress import CancelToken
 
 Floats = npt.NDArray[np.float32]
+# Hears how many parts are done, of how many, and after each octave the transmission so far, (h, w, 3) uint8 or None.
+Tell = Callable[[int, int, npt.NDArray[np.uint8] | None], None]
 LONGEST = 1024
 """Longer side of the working size; longer pictures are seen narrower."""
 TILE, OVERLAP = 512, 64
@@ -136,12 +138,15 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
         self._picture = None
 
     @torch.no_grad()
-    def predict(self, maps: Maps | None = None, cancel: CancelToken | None = None) -> LayerSolution:
+    def predict(
+        self, maps: Maps | None = None, cancel: CancelToken | None = None, tell: Tell | None = None
+    ) -> LayerSolution:
         """Solve the photo that was set.
 
         Args:
             maps: (h, w, 2) guide maps of any size (``control.guide.guide_maps``); None for the automatic result.
             cancel: stops between tiles.
+            tell: hears of every tile, and sees every octave.
 
         Raises:
             GuideError: no photo was set.
@@ -151,7 +156,10 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
         picture = self._picture
         if picture is None:
             raise GuideError("No photo is set. Call set_image(photo) first.")
+        guided = maps is not None and bool(maps.any())
+        parts = _Parts(picture.octaves, self.network.step, tell)
         answer: LayerPair | None = None
+        final: LayerPair | None = None
         mixture = picture.octaves[0]
         for level, mixture in enumerate(picture.octaves):
             guide = self._guide(maps, mixture)
@@ -159,14 +167,16 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
                 both, both_guides = self._both(mixture), self._both(guide)
                 draft = self.network.draft(both, both_guides, picture.latent)
                 answer = self._one(self.network.refine(both, draft, both_guides))
+                parts.done()
             else:
                 draft = enlarged(answer, picture.octaves[level - 1], mixture)
-                answer = self._refined(mixture, draft, guide, cancel)
-        assert answer is not None
-        answer = self.network.calibrated(mixture, answer, guided=maps is not None and bool(maps.any()))
-        if not torch.isfinite(answer.transmission).all():
-            raise GenerationFailed("The reflection model made values that are no numbers; its weights are damaged.")
-        return LayerSolution(_array(mixture), _array(answer.transmission), _array(answer.reflection))
+                answer = self._refined(mixture, draft, guide, parts, cancel)
+            final = self.network.calibrated(mixture, answer, guided=guided)
+            if not torch.isfinite(final.transmission).all():
+                raise GenerationFailed("The reflection model made values that are no numbers; its weights are damaged.")
+            parts.show(final)
+        assert final is not None
+        return LayerSolution(_array(mixture), _array(final.transmission), _array(final.reflection))
 
     def __call__(
         self,
@@ -177,6 +187,7 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
         segment_text: SegmentText | None = None,
         strength: float = 1.0,
         cancel: CancelToken | None = None,
+        tell: Tell | None = None,
     ) -> ReflectionRemovalOutput:
         """Remove the reflection.
 
@@ -186,6 +197,7 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
             segment, segment_text: find the regions that clicks, boxes and words mean.
             strength: 0 leaves the photo, 1 removes all that was found.
             cancel: stops between tiles.
+            tell: hears of every tile, and sees every octave before the photo's own size is made.
 
         Raises:
             GuideError: no photo, or a guide that cannot be resolved.
@@ -199,7 +211,7 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
         if guide is not None and not guide.empty:
             size = self._picture.octaves[-1].shape[2:]
             maps = guide_maps(guide, size[0], size[1], segment, segment_text, photo.shape[:2])
-        return finish(photo, self.predict(maps, cancel), strength)
+        return finish(photo, self.predict(maps, cancel, tell), strength)
 
     def _both(self, values: torch.Tensor) -> torch.Tensor:
         """The picture, and below it its mirror image where the pipeline averages both."""
@@ -224,7 +236,12 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
         return torch.from_numpy(np.ascontiguousarray(small.transpose(2, 0, 1)))[None].to(mixture)
 
     def _refined(
-        self, mixture: torch.Tensor, draft: LayerPair, guide: torch.Tensor, cancel: CancelToken | None
+        self,
+        mixture: torch.Tensor,
+        draft: LayerPair,
+        guide: torch.Tensor,
+        parts: "_Parts",
+        cancel: CancelToken | None,
     ) -> LayerPair:
         """Refine in tiles that overlap, only where something was removed; elsewhere the draft stands."""
         total = torch.zeros_like(mixture).repeat(1, 2, 1, 1)
@@ -238,8 +255,28 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
             ramp = _ramp(part.transmission)
             total[window] += ramp * torch.cat([part.transmission, part.reflection], dim=1)
             weights[window] += ramp
+            parts.done()
         mean = total / weights
         return LayerPair(mean[:, :3], mean[:, 3:])
+
+
+class _Parts:
+    """Counts the draft and every tile of the later octaves for whoever wants to hear of them."""
+
+    def __init__(self, octaves: Sequence[torch.Tensor], step: int, tell: Tell | None) -> None:
+        self._tell, self._done = tell, 0
+        self._total = 1 + sum(len(list(_tiles(octave.shape[2], octave.shape[3], step))) for octave in octaves[1:])
+
+    def done(self) -> None:
+        """One more."""
+        self._done += 1
+        if self._tell is not None:
+            self._tell(self._done, self._total, None)
+
+    def show(self, answer: LayerPair) -> None:
+        """An octave is done."""
+        if self._tell is not None:
+            self._tell(self._done, self._total, np.round(255 * _array(answer.transmission)).astype(np.uint8))
 
 
 def finish(photo: Pixels, solution: LayerSolution, strength: float = 1.0) -> ReflectionRemovalOutput:

@@ -135,6 +135,18 @@ def test_mistakes_are_told_before_anything_is_queued(on: AnimateHandlers, docume
     assert on.visitors.of("one").waiting is None
 
 
+def test_a_path_of_one_point_is_told(on: AnimateHandlers) -> None:
+    """One place is no way: the thing stands still, which a visitor may want but should know."""
+    on.choose_photo(str(PHOTO), ONE)
+    document = drawing()
+    document["objects"][0]["keyframes"] = document["objects"][0]["keyframes"][:1]
+    shown, said = on.preview(ONE, document, *values(on))
+    assert Path(shown).is_file()
+    assert "nothing moves" in said
+    assert "a path of one point" in said
+    assert "nothing moves" not in on.preview(ONE, drawing(), *values(on))[1]
+
+
 def test_outlines_camera_import_and_export(on: AnimateHandlers) -> None:
     on.choose_photo(str(PHOTO), ONE)
     wanted = {"id": 4, "turn": 9, "box": [0.47, 0.28, 0.54, 0.97], "clicks": []}

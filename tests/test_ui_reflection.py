@@ -53,7 +53,8 @@ def removed(on: ReflectionHandlers, who: Any = ONE, marks: Any = None, strength:
 def test_automatic_then_marked_then_history(on: ReflectionHandlers, photo: Path) -> None:
     canvas = on.choose_photo(str(photo), ONE)
     assert canvas["picture"]["width"] == 64
-    said, (before, after), layer, facts, files, history = removed(on)
+    said, live, (before, after), layer, facts, files, history = removed(on)
+    assert not live["visible"]
     assert "Done." in said
     assert before.shape == after.shape == (48, 64, 3)
     assert layer["visible"]
@@ -69,12 +70,12 @@ def test_automatic_then_marked_then_history(on: ReflectionHandlers, photo: Path)
 
 def test_the_file_of_a_result_restores_all_of_it(on: ReflectionHandlers, photo: Path) -> None:
     on.choose_photo(str(photo), ONE)
-    files = removed(on, marks=MARKS, strength=0.5)[4]
-    canvas, strength, octaves, mirrored, said = on.restore(files[-1], OTHER)
-    assert (strength, octaves, mirrored) == (0.5, 0, False)
+    files = removed(on, marks=MARKS, strength=0.5)[5]
+    canvas, strength, octaves, mirrored, adapter, said = on.restore(files[-1], OTHER)
+    assert (strength, octaves, mirrored, adapter) == (0.5, 0, False, on.desk.adapters[0])
     assert canvas["value"] == MARKS
     assert "are back" in said
-    again = removed(on, OTHER, canvas["value"], strength)[4]
+    again = removed(on, OTHER, canvas["value"], strength)[5]
     assert Path(again[0]).read_bytes() == Path(files[0]).read_bytes()
     kept = Path(files[-1]).read_text(encoding="utf-8")
     assert str(on.visitors.root) not in kept
@@ -85,7 +86,26 @@ def test_a_run_keeps_its_photo_when_another_is_chosen(on: ReflectionHandlers, ph
     on.check(ONE, None, 1.0, 0, False)
     other = write_image(tmp_path / "other.png", np.zeros((32, 32, 3), np.uint8))
     on.choose_photo(str(other), ONE)
-    assert list(on.run(ONE))[-1][1][0].shape == (48, 64, 3)
+    assert list(on.run(ONE))[-1][2][0].shape == (48, 64, 3)
+
+
+def test_a_visitor_chooses_among_adapters(on: ReflectionHandlers, settings: DereflectSettings, photo: Path) -> None:
+    """A result of an adapter that is not on offer still brings back photo and marks, and says so."""
+    _, other = save_small_reflection(Path(settings.adapter).parent / "more")
+    desk = ReflectionDesk(Shelf(), None, settings, [settings.adapter, str(other)])
+    both = ReflectionHandlers(desk, on.visitors, photo.parent, [])
+    both.choose_photo(str(photo), ONE)
+    both.check(ONE, MARKS, 1.0, 0, False, str(other))
+    *steps, last = both.run(ONE)
+    assert any(isinstance(step[1].get("value"), np.ndarray) for step in steps if isinstance(step[1], dict))
+    sidecar = last[5][-1]
+    assert json.loads(Path(sidecar).read_text(encoding="utf-8"))["settings"]["adapter"] == str(other)
+    assert both.restore(sidecar, OTHER)[4] == str(other)
+    canvas, *_, adapter, said = on.restore(sidecar, OTHER)
+    assert (canvas["value"], adapter) == (MARKS, settings.adapter)
+    assert f"The adapter {other.name} is not offered here" in said
+    with pytest.raises(gradio.Error, match="not offered"):
+        on.check(ONE, None, 1.0, 0, False, str(other))
 
 
 def test_mistakes_and_stop(on: ReflectionHandlers, photo: Path, tmp_path: Path) -> None:

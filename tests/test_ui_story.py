@@ -11,7 +11,7 @@ import pytest
 from story_drawn import DrawnPainter
 
 from magicgen.jobs.story import StorySettings, prepare_story, story_key
-from magicgen.media import read_image, write_image
+from magicgen.media import read_image, write_image, write_json
 
 gradio = pytest.importorskip("gradio")
 
@@ -212,7 +212,8 @@ def test_a_kept_book_restores_everything_for_another_visitor(on: StoryHandlers, 
     on.edit_subjects(rows, 0, ONE)
     kept = made(on)["files"][2]
     text, *rest = on.load_file(kept, OTHER)
-    values, view = rest[:10], dict(zip(PLAN, rest[11:], strict=True))
+    count = len(form(on))
+    values, view = rest[:count], dict(zip(PLAN, rest[count + 1 :], strict=True))
     assert text == TALE
     assert on.settings(values) == on.settings(form(on, seed=5))
     assert view["subjects"] == rows
@@ -348,3 +349,17 @@ def test_only_a_visitors_own_settings_are_taken(on: StoryHandlers) -> None:
     for name in ("font", "planner_url", "model", "device"):
         with pytest.raises(ConfigError, match="not offered here"):
             on.desk.settings({name: json.dumps("x")})
+
+
+def test_a_visitor_chooses_among_models(on: StoryHandlers, tmp_path: Path) -> None:
+    """A book of a model that is not on offer comes back with the one that is, and says so."""
+    planned(on)
+    made(on)
+    document = json.loads(draft(on).book.sidecar.read_text(encoding="utf-8"))
+    document["settings"]["model"] = "/models/another"
+    book = write_json(tmp_path / "book.json", document)
+    _, *settings, _ = on.load_file(str(book), OTHER)[: len(form(on)) + 2]
+    assert on.settings(settings).model == "tiny"
+    assert "drawn by the model another, which is not offered here" in draft(on, OTHER).warnings[0]
+    both = StoryHandlers(StoryDesk(Shelf(), ("tiny", "/models/another")), on.visitors)
+    assert both.settings(both.settings_values(StorySettings(model="/models/another"))).model == "/models/another"

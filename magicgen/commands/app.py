@@ -12,8 +12,13 @@ Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets othe
 Port = Annotated[int | None, typer.Option(help="Port; by default the first free one from 7860.")]
 Models = Annotated[list[str] | None, typer.Option("--model", help="Preset, folder or Hub id on offer; repeatable.")]
 Plans = Annotated[list[Path] | None, typer.Option("--plan", help="An attention plan on offer; repeatable.")]
-Adapter = Annotated[str, typer.Option(help="Reflection adapter: reflection_tiny or a folder.")]
-StoryModel = Annotated[str, typer.Option(help="Model that draws stories: tiny or a folder.")]
+Adapters = Annotated[
+    list[str] | None,
+    typer.Option("--adapter", help="Adapter on offer: reflection_tiny or a folder; repeatable."),
+]
+StoryModels = Annotated[
+    list[str] | None, typer.Option("--story-model", help="Model of stories on offer: tiny or a folder; repeatable.")
+]
 Segmenter = Annotated[str, typer.Option(help="Finds what clicks and boxes mean: grabcut, sam:CHECKPOINT, none.")]
 Auth = Annotated[str | None, typer.Option(help="NAME:PASSWORD that visitors must give.", envvar="MAGICGEN_AUTH")]
 Mcp = Annotated[bool, typer.Option("--mcp", help="Serve the endpoints as MCP tools too.")]
@@ -24,8 +29,8 @@ def app(
     port: Port = None,
     model: Models = None,
     plan: Plans = None,
-    story_model: StoryModel = "tiny",
-    adapter: Adapter = "reflection_tiny",
+    story_model: StoryModels = None,
+    adapter: Adapters = None,
     segmenter: Segmenter = "grabcut",
     auth: Auth = None,
     mcp: Mcp = False,
@@ -42,8 +47,8 @@ def app(
             port=port,
             models=tuple(model or ("tiny",)),
             plans=tuple(plan or ()),
-            story_model=story_model,
-            adapter=adapter,
+            story_models=tuple(story_model or ("tiny",)),
+            adapters=tuple(adapter or ("reflection_tiny",)),
             segmenter=segmenter,
             auth=(name, password) if auth is not None else None,
             mcp=mcp,

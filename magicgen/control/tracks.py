@@ -105,6 +105,14 @@ class Tracks:
         """(H, W) in pixels."""
         return int(self.first_masks.shape[1]), int(self.first_masks.shape[2])
 
+    @property
+    def still(self) -> bool:
+        """Whether every object of a clip of several frames is in all of them what and where it is on frame 0."""
+        parts = [self.boxes, *(part for part in (self.masks, self.angles) if part is not None)]
+        same = (np.array_equal(part, np.repeat(part[:, :1], self.frames, axis=1)) for part in parts[1:])
+        boxes = np.array_equal(self.boxes, np.repeat(self.boxes[:, :1], self.frames, axis=1), equal_nan=True)
+        return self.frames > 1 and boxes and all(same)
+
     def at_level(self, level: Level) -> "Tracks":
         """The same tracks with only what the level lets a model know: masks beyond frame 0 dropped at the box levels,
         boxes of unlisted frames set to NaN at the sparse level (frame 0 keeps its box)."""

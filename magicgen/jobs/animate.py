@@ -285,6 +285,11 @@ def _settled(
         words = ", ".join(f"'{word}'" for word in unknown)
         warnings.append(f"the model {settings.model} does not know {words} and ignores what it does not know")
     tracks = inputs.tracks
+    if tracks.still:
+        warnings.append(
+            "nothing moves: every object stays where it is on the first frame, as with a path of one point; give the "
+            "path a second point, or the box a second keyframe"
+        )
     if tracks.frames != facts.frames and not facts.bound_to_size:
         warnings.append(
             f"the model {settings.model} usually makes {facts.frames} frames; this trajectory has {tracks.frames} "

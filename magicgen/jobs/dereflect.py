@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from magicgen.config import StrictModel
@@ -28,6 +29,7 @@ from magicgen.weights.sources import PipelineFolder, preset_folder, resolve_mode
 
 VERSION = 1
 ADAPTER = "reflection_tiny"
+SOLVING, WRITING = "Removing the reflection", "Writing the photo"
 SEGMENT_SIDE = 512
 """Shorter side at which a segmenter looks at a photo."""
 
@@ -200,7 +202,7 @@ def remove_reflection(
         segment: a segmenter that was set to this photo; by default the one of the settings.
         segment_text: understands words.
         load_s: seconds that loading took, for the sidecar.
-        report: progress.
+        report: progress; after each octave with a picture of the answer so far, at its working size.
         cancel: stops between tiles.
 
     Raises:
@@ -209,7 +211,12 @@ def remove_reflection(
     """
     settings, photo = prepared.settings, prepared.photo
     started = time.perf_counter()
-    report(ProgressEvent("Removing the reflection", 0, 2))
+    report(ProgressEvent(SOLVING, 0))
+
+    def tell(done: int, total: int, picture: npt.NDArray[np.uint8] | None) -> None:
+        left = (time.perf_counter() - started) / done * (total - done)
+        report(ProgressEvent(SOLVING, done, total, left, picture))
+
     try:
         result = pipeline(
             photo.pixels,
@@ -218,11 +225,12 @@ def remove_reflection(
             segment_text=segment_text,
             strength=settings.strength,
             cancel=cancel,
+            tell=tell,
         )
     except MemoryError:
         raise GenerationFailed(f"Out of memory for a photo of {photo.size[1]}x{photo.size[0]} pixels.") from None
     solved = time.perf_counter()
-    report(ProgressEvent("Removing the reflection", 1, 2))
+    report(ProgressEvent(WRITING, 0, 1))
     reflection = mask = None
     measured = {"changed_share": result.changed}
     try:
@@ -235,7 +243,7 @@ def remove_reflection(
         write_json(prepared.sidecar_path, _sidecar(prepared, timings, measured))
     except MediaError as error:  # the place was checked before, so it went bad in between
         raise GenerationFailed(str(error)) from error
-    report(ProgressEvent("Removing the reflection", 2, 2))
+    report(ProgressEvent(WRITING, 1, 1))
     return RemovalResult(image, reflection, mask, prepared.sidecar_path, timings, measured)
 
 

@@ -58,8 +58,9 @@ class AppOptions:
         host, port: where to listen; port None takes the first free one from 7860.
         models: presets, folders or Hub ids on offer; the first is the default.
         plans: files of attention plans on offer.
-        story_model: preset or folder of the model that draws stories; its tab is shown where it is installed.
-        adapter: the reflection adapter, by name or folder; its tab is shown where it is installed.
+        story_models: presets or folders of models that draw stories; the first is the default.
+        adapters: reflection adapters, by name or folder; the first is the default. The tabs of both are shown where
+            the package's own model is installed, or another one is on offer.
         segmenter: grabcut, sam:CHECKPOINT or none; finds what a click or box means.
         auth: (name, password) that visitors must give, or None.
         mcp: serve the documented endpoints as MCP tools too.
@@ -70,8 +71,8 @@ class AppOptions:
     port: int | None = None
     models: tuple[str, ...] = ("tiny",)
     plans: tuple[Path, ...] = ()
-    story_model: str = "tiny"
-    adapter: str = ADAPTER
+    story_models: tuple[str, ...] = ("tiny",)
+    adapters: tuple[str, ...] = (ADAPTER,)
     segmenter: str = "grabcut"
     auth: tuple[str, str] | None = None
     mcp: bool = False
@@ -143,19 +144,20 @@ class App:
         return tab, AnimateApi(desk, self.visitors, choices)
 
     def _story(self, options: AppOptions) -> Part | None:
-        facts = story_facts(options.story_model)
-        if not facts.folder.is_dir():
+        models = [facts for facts in map(story_facts, options.story_models) if facts.folder.is_dir()]
+        if not models:
             return None
         tales = sorted((options.examples / "tales").glob("*.txt"))
-        desk = StoryDesk(self.shelf, options.story_model)
-        return StoryTab(desk, self.visitors, tales, facts), StoryApi(desk, self.visitors)
+        desk = StoryDesk(self.shelf, [facts.name for facts in models])
+        return StoryTab(desk, self.visitors, tales, models), StoryApi(desk, self.visitors)
 
     def _reflection(self, options: AppOptions) -> Part | None:
-        settings = DereflectSettings(adapter=options.adapter)
-        if not _installed(settings):
+        adapters = [name for name in options.adapters if _installed(name)]
+        if not adapters:
             return None
         windows = sorted((options.examples / "windows").glob("*.jpg"))
-        desk = ReflectionDesk(self.shelf, self._outline, settings)
+        settings = DereflectSettings(adapter=adapters[0])
+        desk = ReflectionDesk(self.shelf, self._outline, settings, adapters)
         return ReflectionTab(desk, self.visitors, self._uploads, windows), ReflectionApi(desk, self.visitors)
 
     def _state(self) -> Iterator[str]:
@@ -211,12 +213,12 @@ class App:
         self._opened.wait(FIRST_PAGE_S)
 
 
-def _installed(settings: DereflectSettings) -> bool:
-    """Whether reflections can be removed here; an adapter that was asked for by name must be there."""
+def _installed(adapter: str) -> bool:
+    """Whether an adapter is here; one that is not the package's own must be."""
     try:
-        adapter_folder(settings.adapter)
+        adapter_folder(adapter)
     except WeightsError:
-        if settings.adapter != ADAPTER:
+        if adapter != ADAPTER:
             raise
         return False
     return True

@@ -25,7 +25,7 @@ class ReflectionApi:
             inputs = [
                 gr.File(label="photo: a picture file"),
                 gr.JSON(label="marks: the document of a guide file, version 1; null for the automatic result"),
-                gr.JSON(label="settings: strength, octaves, mirrored", value={}),
+                gr.JSON(label="settings: strength, octaves, mirrored, adapter", value={}),
             ]
             outputs = [gr.File(label="photo"), gr.File(label="reflection"), gr.File(label="sidecar.json")]
             gr.Button().click(
@@ -45,7 +45,8 @@ class ReflectionApi:
         Args:
             photo: A picture file (PNG, JPEG, WebP, TIFF, BMP, GIF or AVIF).
             marks: What is reflection and what is to stay, as in a guide file, version 1; null lets the model decide.
-            settings: Settings by name: strength (0 to 1), octaves (0 to 4), mirrored; {} for defaults.
+            settings: Settings by name: strength (0 to 1), octaves (0 to 4), mirrored, adapter (one that is offered);
+                {} for defaults.
 
         Returns:
             The photo without the reflection at its full size, the reflection alone, and the sidecar with everything

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from magicgen.ui.visitors import Cleaned, Visitor
 from magicgen.ui.work import Done, watch
 
 # What a visitor may decide; the rest is for whoever starts the app.
-OPEN_SETTINGS = ("strength", "octaves", "mirrored")
+OPEN_SETTINGS = ("strength", "octaves", "mirrored", "adapter")
 KEPT_FORMATS = (".jpg", ".jpeg", ".tif", ".tiff")
 POSTER_SIDE = 320
 MAX_FILE_BYTES = 2 * MAX_PHOTO_BYTES
@@ -47,11 +47,12 @@ class Waiting:
 
 @dataclass(frozen=True)
 class RestoredRemoval:
-    """What the ``.json`` of an earlier removal brings back."""
+    """What the ``.json`` of an earlier removal brings back; ``missing`` names its adapter where that is not offered."""
 
     photo: Photo
     marks: dict[str, Any]
     settings: DereflectSettings
+    missing: str | None = None
 
 
 class ReflectionDesk:
@@ -61,10 +62,14 @@ class ReflectionDesk:
         shelf: where the model is kept.
         outline: finds what a click means.
         settings: model and adapter, and where the form starts.
+        adapters: those that a visitor may choose from; only that of the settings where there are none.
     """
 
-    def __init__(self, shelf: Shelf, outline: Outline | None, settings: DereflectSettings) -> None:
+    def __init__(
+        self, shelf: Shelf, outline: Outline | None, settings: DereflectSettings, adapters: Sequence[str] = ()
+    ) -> None:
         self._shelf, self._outline, self.defaults = shelf, outline, settings
+        self.adapters = tuple(adapters) or (settings.adapter,)
 
     def settings(self, values: dict[str, Any]) -> DereflectSettings:
         """Settings by name.
@@ -75,6 +80,9 @@ class ReflectionDesk:
         foreign = [name for name in values if name not in OPEN_SETTINGS]
         if foreign:
             raise ConfigError(f"{foreign[0][:40]}: not offered here; choose among {', '.join(OPEN_SETTINGS)}.")
+        if values.get("adapter", self.adapters[0]) not in self.adapters:
+            named = str(values["adapter"])[:80]
+            raise ConfigError(f"adapter: {named!r} is not offered here; choose {' or '.join(self.adapters)}.")
         whole = {**self.defaults.model_dump(), **values, "layers": True}
         return check_config(whole, DereflectSettings, source="settings")
 
@@ -133,7 +141,11 @@ class ReflectionDesk:
         given, photo = document.get("settings"), document.get("photo")
         if document.get("kind") != "dereflect" or not isinstance(given, dict) or not isinstance(photo, dict):
             raise ConfigError(f"{path.name} is no settings file of this tab; load the .json that came with a result.")
-        settings = self.settings({name: given[name] for name in OPEN_SETTINGS if name in given})
+        known = {name: given[name] for name in OPEN_SETTINGS if name in given}
+        missing = None
+        if known.get("adapter") not in self.adapters:
+            missing = Path(str(known.pop("adapter", "of an unknown name"))).name[:80]
+        settings = self.settings(known)
         guide = read_marks(document.get("guide"))
         suffix = Path(str(photo.get("name"))).suffix.lower()
         try:
@@ -141,7 +153,7 @@ class ReflectionDesk:
         except (binascii.Error, TypeError, ValueError):
             raise ConfigError(f"{path.name}: its photo is damaged.") from None
         source = write_bytes(visitor.place(suffix if suffix.isascii() and suffix[1:].isalnum() else ".png"), content)
-        return RestoredRemoval(self.take(visitor, source), guide_to_json(guide), settings)
+        return RestoredRemoval(self.take(visitor, source), guide_to_json(guide), settings, missing)
 
     def _segment(self, photo: Photo) -> SegmentRegion | None:
         outline = self._outline

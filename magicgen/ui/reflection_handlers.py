@@ -15,6 +15,7 @@ from magicgen.ui.told import in_words, note, progress_bar, told, where
 from magicgen.ui.visitors import Cleaned, Visitor, Visitors
 from magicgen.ui.work import Done
 
+LIVE_SIDE = 640
 NO_MARKS: dict[str, Any] = {"version": 1, "marks": []}
 
 
@@ -53,35 +54,47 @@ class ReflectionHandlers:
         return gr.update(value=document)
 
     def restore(self, path: str, request: gr.Request) -> tuple[Any, ...]:
-        """The ``.json`` of a result -> canvas, strength, octaves, mirrored, progress."""
+        """The ``.json`` of a result -> canvas, strength, octaves, mirrored, adapter, progress."""
         with told():
             restored = self.desk.restore(self._visitor(request), Path(path))
         settings = restored.settings
-        said = note("Photo, marks and settings are back. Remove the reflection when they suit you.")
-        return _on_canvas(restored.photo, restored.marks), settings.strength, settings.octaves, settings.mirrored, said
+        said = ["Photo, marks and settings are back. Remove the reflection when they suit you."]
+        if restored.missing is not None:
+            said.append(
+                f"The adapter {restored.missing} is not offered here; {Path(settings.adapter).name} is used now."
+            )
+        shown = (settings.strength, settings.octaves, settings.mirrored, settings.adapter)
+        return _on_canvas(restored.photo, restored.marks), *shown, note(*said)
 
     def check(
-        self, request: gr.Request, marks: dict[str, Any] | None, strength: float, octaves: float, mirrored: bool
+        self,
+        request: gr.Request,
+        marks: dict[str, Any] | None,
+        strength: float,
+        octaves: float,
+        mirrored: bool,
+        adapter: str | None = None,
     ) -> tuple[Any, ...]:
         """Before anything is queued -> progress, the two buttons."""
         visitor = self._visitor(request)
         with told():
             if visitor.removal is not None:
                 raise MagicGenError("A reflection is being removed; wait for it, or stop it.")
-            values = {"strength": float(strength), "octaves": int(octaves), "mirrored": bool(mirrored)}
+            values: dict[str, Any] = {"strength": float(strength), "octaves": int(octaves), "mirrored": bool(mirrored)}
+            values |= {"adapter": adapter} if adapter else {}
             visitor.cleaning = self.desk.prepare(visitor, marks, self.desk.settings(values))
         visitor.removal = CancelToken()
         return note("Waiting for the model ..."), gr.update(interactive=False), gr.update(interactive=True)
 
     def run(self, request: gr.Request) -> Iterator[tuple[Any, ...]]:
-        """The removal that was checked -> progress, slider, layer, facts, files, history."""
+        """The removal that was checked -> progress, the answer so far, slider, layer, facts, files, history."""
         visitor = self._visitor(request)
         waiting, token = visitor.cleaning, visitor.removal
         visitor.cleaning = None
-        kept = (gr.skip(),) * 5
+        hidden, kept = gr.update(visible=False), (gr.skip(),) * 5
         if waiting is None or token is None or token.cancelled:
             visitor.removal = None
-            yield note("Stopped before it began."), *kept
+            yield note("Stopped before it began."), hidden, *kept
             return
         last = ProgressEvent("Starting", 0)
         try:
@@ -89,14 +102,16 @@ class ReflectionHandlers:
                 if isinstance(event, Done):
                     visitor.cleaned.insert(0, event.value)
                     history = [(str(each.poster), each.caption) for each in visitor.cleaned]
-                    yield note("Done."), *_shown(event.value), history
+                    yield note("Done."), hidden, *_shown(event.value), history
                 else:
                     last = event
-                    yield progress_bar(event), *kept
+                    seen = event.preview
+                    live = gr.skip() if seen is None else gr.update(value=shrunk(seen, LIVE_SIDE), visible=True)
+                    yield progress_bar(event), live, *kept
         except Cancelled:
-            yield note(f"Stopped: {where(last)}."), *kept
+            yield note(f"Stopped: {where(last)}."), hidden, *kept
         except MagicGenError as error:
-            yield note(in_words(error), kind="wrong"), *kept
+            yield note(in_words(error), kind="wrong"), hidden, *kept
         finally:
             visitor.removal = None
 

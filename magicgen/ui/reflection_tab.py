@@ -74,21 +74,26 @@ class ReflectionTab:
         gr.HTML(heading("Look behind it", "Drag the handle between before and after."), **PLAIN)
         strength = gr.Slider(0.0, 1.0, value=defaults.strength, step=0.05, label="Strength", elem_id="strength")
         with gr.Accordion("Model and quality", open=False):
-            gr.HTML(note(f"Adapter {Path(defaults.adapter).name} on {Path(defaults.model).name}."))
+            offered = [(Path(name).name, name) for name in self._desk.adapters]
+            beneath = f"on {Path(defaults.model).name}, with dense attention"
+            adapter = gr.Dropdown(offered, value=defaults.adapter, label="Adapter", info=beneath, elem_id="adapter")
             octaves = gr.Slider(
                 0, 4, value=defaults.octaves, step=1, label="Refinements", info="each doubles the working size"
             )
             mirrored = gr.Checkbox(defaults.mirrored, label="Average with the mirror image", info="twice the time")
-            table = costs_table("dereflect", (defaults.adapter,))
+            table = costs_table("dereflect", self._desk.adapters)
             if table:
                 gr.HTML(table)
-        self._settings = [strength, octaves, mirrored]
+        self._settings = [strength, octaves, mirrored, adapter]
         with gr.Row(elem_classes=["mg-actions"]):
             self._start = gr.Button(
                 "Remove the reflection", variant="primary", size="lg", elem_id="reflection-generate"
             )
             self._stop = gr.Button("Stop", variant="stop", size="lg", interactive=False, elem_id="reflection-stop")
         self._progress = gr.HTML(note(HINT), elem_id="reflection-progress", min_height=70)
+        self._live = gr.Image(
+            label="The answer so far", visible=False, interactive=False, buttons=[], elem_id="reflection-live"
+        )
         with gr.Column(elem_classes=["mg-result"]):
             self._slider = gr.ImageSlider(label="Before and after", interactive=False, elem_id="before-after")
             self._facts = gr.HTML(elem_id="reflection-facts", elem_classes=["mg-facts"])
@@ -128,7 +133,7 @@ class ReflectionTab:
         running = checked.success(
             self._on.run,
             None,
-            [self._progress, *self._results, self._history],
+            [self._progress, self._live, *self._results, self._history],
             api_visibility="private",
             concurrency_id=MODEL_QUEUE,
             concurrency_limit=1,

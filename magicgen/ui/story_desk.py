@@ -33,6 +33,7 @@ from magicgen.ui.work import Done, watch
 
 # What a visitor may decide; the rest is for whoever starts the app.
 OPEN_SETTINGS = (
+    "model",
     "style",
     "max_panels",
     "max_subjects",
@@ -54,11 +55,11 @@ class StoryDesk:
 
     Args:
         shelf: where the model is kept.
-        model: the preset or folder that draws.
+        models: presets and folders that a visitor may choose from; the first is the default.
     """
 
-    def __init__(self, shelf: Shelf, model: str = "tiny") -> None:
-        self._shelf, self.model = shelf, model
+    def __init__(self, shelf: Shelf, models: Sequence[str] = ("tiny",)) -> None:
+        self._shelf, self.models = shelf, tuple(models)
 
     def settings(self, values: dict[str, Any]) -> StorySettings:
         """Settings by name; those that are not given are the model's.
@@ -70,7 +71,10 @@ class StoryDesk:
         if foreign:
             raise ConfigError(f"{foreign[0][:40]}: not offered here; choose among {', '.join(OPEN_SETTINGS)}.")
         given = {name: value for name, value in values.items() if value not in (None, "")}
-        return check_config({**given, "model": self.model}, StorySettings, source="settings")
+        if given.setdefault("model", self.models[0]) not in self.models:
+            named = str(given["model"])[:80]
+            raise ConfigError(f"model: {named!r} is not offered here; choose {' or '.join(self.models)}.")
+        return check_config(given, StorySettings, source="settings")
 
     def plan(self, folder: Path, text: str, settings: StorySettings) -> StoryDraft:
         """A tale -> its plan, with the boxes of every panel. No model is loaded.
@@ -174,13 +178,21 @@ class StoryDesk:
             shutil.copyfile(source, own)
             return self._begun(folder, _renamed_errors(own, source), self.settings({}))
         given = document.get("settings")
-        known = given if isinstance(given, dict) else {}
-        settings = self.settings({name: known[name] for name in OPEN_SETTINGS if known.get(name) is not None})
+        stored = given if isinstance(given, dict) else {}
+        known = {name: stored[name] for name in OPEN_SETTINGS if stored.get(name) is not None}
+        foreign = "model" in known and known["model"] not in self.models
+        if foreign:
+            del known["model"]
+        settings = self.settings(known)
         if not isinstance(document.get("story"), dict):
             raise StoryError(f"{source.name} holds no plan; load the plan.yaml that lies beside it.")
         _write_pictures(folder, document.get("pictures"))
         own = write_json(folder / "story-file.json", document["story"])
         draft = self._begun(folder, _renamed_errors(own, source), settings)
+        if foreign:
+            name = Path(str(stored["model"])).name[:80]
+            told = f"{source.name} was drawn by the model {name}, which is not offered here; {settings.model} draws now"
+            draft.warnings = (told, *draft.warnings)
         text = document.get("text")
         if isinstance(text, str) and text.strip():
             tale_from_text(text, source.name)

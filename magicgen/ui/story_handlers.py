@@ -223,7 +223,7 @@ class StoryHandlers:
 
     def settings(self, values: Sequence[Any]) -> StorySettings:
         """The form -> settings. Numbers that may be left open are 0."""
-        seed, _, panels, style, height, width, steps, columns, sketches, plates = values
+        seed, _, panels, style, height, width, steps, columns, sketches, plates, model = values
         given = {"height": height, "width": width, "steps": steps, "columns": columns}
         return self.desk.settings(
             {
@@ -233,6 +233,7 @@ class StoryHandlers:
                 "style": style or "",
                 "sketches": bool(sketches),
                 "plates": bool(plates),
+                "model": model or "",
             }
         )
 
@@ -240,7 +241,8 @@ class StoryHandlers:
         """The inverse; a seed that came with the settings is kept."""
         numbers = (settings.height, settings.width, settings.steps, settings.columns)
         opened = [0 if number is None else number for number in numbers]
-        return [settings.seed, True, settings.max_panels, settings.style, *opened, settings.sketches, settings.plates]
+        switches = (settings.sketches, settings.plates)
+        return [settings.seed, True, settings.max_panels, settings.style, *opened, *switches, settings.model]
 
     def _edited(
         self, request: gr.Request, part: str, sent: Any, change: Callable[[StoryDraft], StoryPage]

@@ -32,14 +32,16 @@ class StoryTab:
         desk: does the work.
         visitors: whose work it is.
         tales: example tales.
-        facts: of the model.
+        models: facts of those on offer; the first is the default.
     """
 
     name = "Story"
 
-    def __init__(self, desk: StoryDesk, visitors: Visitors, tales: Sequence[Path], facts: StoryFacts) -> None:
+    def __init__(
+        self, desk: StoryDesk, visitors: Visitors, tales: Sequence[Path], models: Sequence[StoryFacts]
+    ) -> None:
         self._on = StoryHandlers(desk, visitors, tales)
-        self._facts = facts
+        self._models = models
         self._parts: dict[str, gr.components.Component] = {}
 
     def build(self) -> None:
@@ -84,7 +86,7 @@ class StoryTab:
 
     def _run_side(self) -> None:
         gr.HTML(heading("Draw it", "Sketches first, or straight to the pictures."), **PLAIN)
-        self._form = make_story_form(StorySettings(), self._facts)
+        self._form = make_story_form(StorySettings(), self._models)
         self._costs()
         with gr.Row(elem_classes=["mg-actions"]):
             self._sketch = gr.Button("Draw sketches", size="md", elem_id="story-sketch", min_width=120)
@@ -98,10 +100,10 @@ class StoryTab:
         )
 
     def _costs(self) -> None:
-        """What the model takes, where that was measured."""
-        table = costs_table("story", (self._on.desk.model,))
+        """What the models on offer take, where that was measured."""
+        table = costs_table("story", self._on.desk.models)
         if table:
-            with gr.Accordion("What the model costs", open=False):
+            with gr.Accordion("What the models cost", open=False):
                 gr.HTML(table)
 
     def _the_book(self) -> None:

@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--kills", type=int, default=20, help="moments at which the build is killed")
     add("--videos", type=int, default=12, help="videos of the build that is killed")
     add("--ray-clips", type=int, default=1000)
+    add("--ray-frames", type=int, default=16, help="frames of each of them, 96x128 pixels")
     add("--seed", type=int, default=0)
     add("--scratch", type=Path, default=None, help="folder for temporary datasets")
     add("--out", type=Path, default=RESULTS)
@@ -333,14 +334,14 @@ def _given_build(inputs: Path, out: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=ROOT)
 
 
-def _small_videos(folder: Path, options: argparse.Namespace, count: int) -> Path:
+def _small_videos(folder: Path, options: argparse.Namespace, count: int, length: int = 24) -> Path:
     """Small moving windows of the clips with their masks, so that many videos cost little."""
     rng = np.random.default_rng(options.seed)
     sources = []
     for video in _videos(options):
-        files = sorted((video.parent / "masks").glob("*.png"))[:24]
+        files = sorted((video.parent / "masks").glob("*.png"))[:length]
         labels = np.stack([np.asarray(Image.open(file)) for file in files])
-        sources.append((read_video(video, max_frames=24).frames, labels))
+        sources.append((read_video(video, max_frames=length).frames, labels))
     for number in range(count):
         frames, labels = sources[number % len(sources)]
         y, x = rng.integers(0, frames.shape[1] - 96), rng.integers(0, frames.shape[2] - 128)
@@ -357,21 +358,38 @@ def measure_ray(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise MagicGenError("Two workers need two processor cores; this machine offers one.")
-    inputs = _small_videos(scratch / "in", options, options.ray_clips)
+    inputs = _small_videos(scratch / "in", options, options.ray_clips, options.ray_frames)
     runs = [_ray_run(inputs, scratch / f"ray{number}", cores[:workers]) for number, workers in enumerate((2, 1, 2))]
-    twice = [run["seconds"] for run in runs if run["workers"] == 2]
+    one, two = ([run for run in runs if run["workers"] == workers] for workers in (1, 2))
     result = {
         "clips": options.ray_clips,
+        "frames_a_clip": options.ray_frames,
         "runs": runs,
-        "speed_up": round(runs[1]["seconds"] / float(np.mean(twice)), 2),
+        "speed_up": round(_mean(one, "seconds") / _mean(two, "seconds"), 2),
+        "speed_up_once_started": round(_mean(two, "clips_a_second") / _mean(one, "clips_a_second"), 2),
+        "processor_seconds_of_two_workers_to_one": round(
+            _mean(two, "processor_seconds") / _mean(one, "processor_seconds"), 2
+        ),
         "same_content": len({run["content"] for run in runs}) == 1,
     }
     print(json.dumps(result, indent=2))
     return result
 
 
+def _mean(runs: Sequence[dict[str, Any]], name: str) -> float:
+    return float(np.mean([run[name] for run in runs]))
+
+
+def _rate(out: Path) -> float:
+    """Clips a second between the first and the last tenth of a build, by the times of their files."""
+    ends = sorted(path.stat().st_mtime for path in (out / "state" / "rows").glob("*/*.parquet"))
+    tenth = len(ends) // 10
+    return (len(ends) - 2 * tenth - 1) / (ends[len(ends) - tenth - 1] - ends[tenth])
+
+
 def _ray_run(inputs: Path, out: Path, cores: Sequence[int]) -> dict[str, Any]:
-    """One build with a worker a core, bound to these cores; the memory of all its processes by quarters of its time."""
+    """One build with a worker a core, bound to these cores; the memory of all its processes by quarters of its time,
+    and their processor time."""
     command = [sys.executable, "-m", "data_tools.cli", "build", str(inputs), "--out", str(out)]
     command += ["--engine", "ray", "--workers", str(len(cores)), "--json"]
     command += ["--set", "build.annotation.kind=given", "--set", "build.clips.min_frames=9"]
@@ -379,8 +397,11 @@ def _ray_run(inputs: Path, out: Path, cores: Sequence[int]) -> dict[str, Any]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
     os.sched_setaffinity(process.pid, cores)
     sizes: list[float] = []
+    worked: dict[tuple[int, int], float] = {}
     while process.poll() is None:
-        sizes.append(tree_memory(process.pid))
+        size, times = tree_usage(process.pid)
+        sizes.append(size)
+        worked.update(times)
         time.sleep(0.5)
     seconds = time.perf_counter() - before
     found = validate(out)
@@ -388,6 +409,9 @@ def _ray_run(inputs: Path, out: Path, cores: Sequence[int]) -> dict[str, Any]:
     return {
         "workers": len(cores),
         "seconds": round(seconds, 1),
+        "processor_seconds": round(sum(worked.values()), 1),
+        "clips_a_second": round(_rate(out), 2),
+        "load_average": round(os.getloadavg()[0], 1),
         "memory_mb_by_quarter": quarters,
         "clips": found.clips,
         "faults": len(found.faults),
@@ -395,22 +419,30 @@ def _ray_run(inputs: Path, out: Path, cores: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def tree_memory(pid: int) -> float:
-    """Megabytes that a process and all its descendants hold for themselves (anonymous pages, Linux)."""
+def tree_usage(pid: int) -> tuple[float, dict[tuple[int, int], float]]:
+    """What a process and all its descendants use (Linux): the megabytes that they hold for themselves (anonymous
+    pages), and the processor seconds of each of them so far, by number and time of start."""
     parents: dict[int, int] = {}
     own: dict[int, int] = {}
+    worked: dict[int, tuple[int, float]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             facts = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+            times = (folder / "stat").read_text().rpartition(")")[2].split()
         except (OSError, ValueError):  # ended meanwhile
             continue
-        parents[int(folder.name)] = int(facts["PPid"])
-        own[int(folder.name)] = int(facts.get("RssAnon", "0 kB").split()[0])
-    total, ring = 0, {pid}
+        number = int(folder.name)
+        parents[number] = int(facts["PPid"])
+        own[number] = int(facts.get("RssAnon", "0 kB").split()[0])
+        worked[number] = (int(times[19]), (int(times[11]) + int(times[12])) / os.sysconf("SC_CLK_TCK"))
+    total = 0
+    seconds: dict[tuple[int, int], float] = {}
+    ring = {pid} & parents.keys()
     while ring:
-        total += sum(own.get(one, 0) for one in ring)
+        total += sum(own[one] for one in ring)
+        seconds.update({(one, worked[one][0]): worked[one][1] for one in ring})
         ring = {child for child, parent in parents.items() if parent in ring}
-    return total / 1024
+    return total / 1024, seconds
 
 
 # Exports.

@@ -17,8 +17,8 @@ from data_tools.store import decided_row, read_groups, read_rows, write_rows
 from magicgen.config import check_config
 from magicgen.errors import DatasetError
 from magicgen.media import write_json
+from magicgen.training.magic_data import FORMAT, check_format
 
-FORMAT = 1
 ROWS_A_PART = 256
 
 
@@ -46,8 +46,9 @@ def read_index(root: Path) -> Index:
         raise DatasetError(f"{root} holds no dataset (no dataset.json). Give the --out folder of a build.") from None
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path} cannot be read ({error}).") from error
-    if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise DatasetError(f"{path} is not a dataset of format {FORMAT}.")
+    if not isinstance(value, dict) or "format" not in value:
+        raise DatasetError(f"{path} is no dataset index (it names no format).")
+    check_format(path, value["format"])
     return Index(
         check_config(value["build"], BuildSettings, source=f"{path}: build"),
         check_config(value["thresholds"], Thresholds, source=f"{path}: thresholds"),

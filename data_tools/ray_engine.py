@@ -35,7 +35,7 @@ class RayEngine:
                 "--engine ray needs Ray, which is not installed: pip install 'magicgen[data,ray]'."
             ) from None
         self._ray: Any = ray
-        self._settings, self._root = settings, root
+        self._settings, self._root, self._private = settings, root, address is None
         workers = settings.run.workers
         try:
             # A cluster's size is its own; a private one is made as large as asked.
@@ -71,25 +71,29 @@ class RayEngine:
 
     def _pipeline(self, items: list[Task]) -> Any:
         data = self._ray.data
-        data.DataContext.get_current().enable_progress_bars = False  # the build has its own
+        context = data.DataContext.get_current()
+        context.enable_progress_bars = False  # the build has its own
+        # One item a block: the clips of one long video spread over all actors. Dataset.repartition would do the same
+        # with tasks of a whole core each, which never start while actors hold every core.
+        context.target_max_block_size = 1
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         rows = [{"item": pickle.dumps(item)} for item in items]
         dataset = data.from_items(rows, override_num_blocks=min(len(rows), 16 * self._workers))
         dataset = self._stage(dataset, CutActor)
         if any(isinstance(item, IngestVideo | AnnotateClip) for item in items):
-            # One item a block: the clips of one long video spread over all actors.
-            dataset = self._stage(dataset.repartition(target_num_rows_per_block=1), AnnotateActor)
+            dataset = self._stage(dataset, AnnotateActor)
         return dataset
 
     def _stage(self, dataset: Any, actor: type) -> Any:
         work = Work(self._settings.build, self._root)
         needs = [work.ingest.resources] if actor is CutActor else [stage.resources for stage in work.stages]
         gpus = max(need.gpus for need in needs)
+        least = self._workers if self._private else 1  # a shared cluster may be full of others' work
         # Both pools share the cores of the cluster; an actor that waits costs none.
         return dataset.map_batches(
             actor,
             fn_constructor_kwargs={"settings": self._settings, "root": str(self._root)},
-            compute=self._ray.data.ActorPoolStrategy(min_size=1, max_size=self._workers),
+            compute=self._ray.data.ActorPoolStrategy(min_size=least, max_size=self._workers),
             batch_size=1,
             num_cpus=0.1 if actor is CutActor else 0.9,
             num_gpus=gpus or None,

@@ -26,6 +26,7 @@ from data_tools.stages.annotate import keep_frames, to_tracks
 from data_tools.stages.measure import frame_order, static_overlay, thumbnails
 from data_tools.stages.text import RulePhrases
 from data_tools.store import from_row, to_row
+from data_tools.validate import validate
 from data_tools.work import Work
 from magicgen.config import check_config
 from magicgen.control.map_video import read_map_video
@@ -133,6 +134,16 @@ class TestTraining:
         with pytest.raises(DatasetError, match="41 frames or more"):
             self.source(dataset, frames=41)
         copy = shutil.copytree(dataset, tmp_path / "set")
+        index = copy / "dataset.json"
+        known = index.read_text()
+        index.write_text(known.replace('"format": 1', '"format": 2'))
+        for reader in (self.source, validate):
+            with pytest.raises(DatasetError, match="format 2; this version of magicgen reads format 1"):
+                reader(copy)
+        index.write_text("{}")
+        with pytest.raises(DatasetError, match="no dataset index"):
+            self.source(copy)
+        index.write_text(known)
         next((copy / "parts").glob("*.parquet")).write_bytes(b"PAR1 no")
         with pytest.raises(DatasetError, match="Parquet"):
             self.source(copy)

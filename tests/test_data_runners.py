@@ -155,8 +155,12 @@ def test_ray_builds_the_same(videos: Path, content: str, tmp_path: Path) -> None
     shutil.copytree(videos, broken)
     (broken / "bad.mp4").write_text("no video")
     out = tmp_path / "set"
-    finished = subprocess.run(
-        command(out, broken, "--engine", "ray", "--workers", "2"), capture_output=True, text=True, check=False
+    finished = subprocess.run(  # one core: a stage that waits for a core of its own would wait for ever
+        command(out, broken, "--engine", "ray", "--workers", "1"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
     )
     assert finished.returncode == 1, finished.stderr
     assert "bad.mp4" in finished.stderr

@@ -21,6 +21,7 @@ from magicgen.errors import DatasetError
 from magicgen.media import fit, read_video
 from magicgen.training.clips import Clip
 
+FORMAT = 1  # of dataset.json; written by data_tools/dataset.py
 _LISTED = ("clip_id", "file", "frames", "width", "height", "status")
 _TRIES = 20
 
@@ -133,10 +134,15 @@ def read_window(root: Path, entry: Entry, chosen: Sequence[int], size: tuple[int
 
 
 def kept_entries(root: Path) -> list[Entry]:
-    """The kept clips of a dataset."""
+    """The kept clips of a dataset.
+
+    Raises:
+        DatasetError: no dataset there, a damaged one, or one of a format that this version does not know.
+    """
     path = root / "dataset.json"
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
+        check_format(path, index["format"])
         parts = [str(part["file"]) for part in index["parts"]]
     except FileNotFoundError:
         raise DatasetError(
@@ -153,6 +159,17 @@ def kept_entries(root: Path) -> list[Entry]:
             if row["status"] == "kept"
         ]
     return entries
+
+
+def check_format(path: Path, found: object) -> None:
+    """Raises:
+    DatasetError: ``found`` is not the format that is read here.
+    """
+    if found != FORMAT:
+        raise DatasetError(
+            f"{path} is of dataset format {found}; this version of magicgen reads format {FORMAT}. Build the dataset "
+            "again with 'magicgen-data build', or use the version of magicgen that wrote it."
+        )
 
 
 def _parquet(path: Path) -> Any:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from magicgen.errors import MediaError
-from magicgen.segmentation.propagate import _without_specks, propagate_masks
+from magicgen.segmentation.propagate import propagate_masks
 
 FRAMES, HEIGHT, WIDTH = 9, 96, 144
 
@@ -69,17 +69,6 @@ def test_a_mask_that_is_empty_stays_empty() -> None:
     first = masks[:, 0].copy()
     first[1] = False
     assert not propagate_masks(video, first)[1].any()
-
-
-def test_an_object_that_has_left_is_not_found_in_a_few_pixels() -> None:
-    masks = np.zeros((2, 3, HEIGHT, WIDTH), np.bool_)
-    masks[:, 0, 20:70, 20:60] = True
-    masks[0, 1, 20, 20:24] = True  # of 2000 pixels
-    masks[1, 1, 20:25, 20:24] = True
-    cleaned = _without_specks(masks.copy(), 0.003)
-    assert not cleaned[0, 1].any()
-    assert np.array_equal(cleaned[1], masks[1])
-    assert np.array_equal(cleaned[:, 0], masks[:, 0])
 
 
 def test_shapes_that_do_not_fit_are_named() -> None:

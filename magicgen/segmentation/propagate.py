@@ -47,7 +47,6 @@ class PropagateSettings:
         least_look: smallest probability that the look of a pixel gives to a label.
         motion: weight of how far a pixel's flow is from a layer's own motion.
         learning: share of the new frame in the templates where a layer is seen.
-        speck: share of its first area from which on what is left of an object counts, three pixels at least.
     """
 
     working_side: int = 320
@@ -62,7 +61,6 @@ class PropagateSettings:
     smooth_radius: int = 3
     smooth_eps: float = 1e-3
     learning: float = 0.7
-    speck: float = 0.002
 
 
 def propagate_masks(video: UInt8, first_masks: Bools, settings: PropagateSettings | None = None) -> Bools:
@@ -95,7 +93,7 @@ def propagate_masks(video: UInt8, first_masks: Bools, settings: PropagateSetting
     sequence = FrameSequence(video, settings.working_side)
     for frame, labels in follow(sequence, range(frames), sequence.shrink(visible[shown]), settings):
         result[shown, frame] = _full_size(labels, height, width)
-    return _without_specks(result, settings.speck)
+    return result
 
 
 def follow(
@@ -139,15 +137,6 @@ def _full_size(posterior: Floats, height: int, width: int) -> Bools:
     large = np.stack([cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR) for plane in posterior])
     best = large.argmax(axis=0)
     return np.stack([best == index for index in range(1, len(posterior))])
-
-
-def _without_specks(masks: Bools, share: float) -> Bools:
-    """(N, T, H, W) masks, emptied where an object that has gone is found in a few stray pixels."""
-    areas = masks.sum(axis=(2, 3))
-    specks = areas < np.maximum(share * areas[:, :1], 3)
-    specks[:, 0] = False
-    masks[specks] = False
-    return masks
 
 
 class _LayerTracker:

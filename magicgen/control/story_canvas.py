@@ -90,6 +90,7 @@ def lines_inside(sketch: UInt8, subjects: Sequence[Subject]) -> UInt8:
 
 
 def sized(picture: UInt8, height: int, width: int) -> UInt8:
+    """A picture (H, W, 3) or (H, W) uint8 at (height, width); areas are averaged where it shrinks."""
     if picture.shape[:2] == (height, width):
         return picture
     method = cv2.INTER_AREA if picture.shape[0] > height else cv2.INTER_CUBIC

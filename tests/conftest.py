@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -56,3 +57,32 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.tiny_folders import save_small_model
 
     return save_small_model(tmp_path_factory.mktemp("model") / "small")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """One Chromium for the tests of a file."""
+    from tests.browser_app import CHROMIUM, FLAGS
+
+    api = pytest.importorskip("playwright.sync_api")
+    with api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def app() -> Iterator[Any]:
+    """The app with ``tiny``, served for the tests of a file."""
+    from magicgen.ui.page import App, AppOptions
+
+    running = App(AppOptions())
+    yield running
+    running.loading.join()
+    running.close()
+
+
+@pytest.fixture(scope="module")
+def url(app: Any) -> str:
+    """Where the app answers."""
+    return str(app.url)

@@ -1,13 +1,12 @@
 """Nothing serious stands in the way of anybody: axe-core over all tabs, empty and in use, light and dark, wide and on a
 phone; and nothing sticks out of a narrow window."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.browser_app import CHROMIUM, FLAGS, Watched, watch
+from tests.browser_app import CHROMIUM, Watched, watch
 from tests.test_browser_animate import draw_rocket
 
 pytestmark = [
@@ -23,26 +22,6 @@ SETTLED = """Promise.race([
     new Promise((resolve) => setTimeout(resolve, 3000)),
 ]).then(() => null)"""
 TALE = "A small fox named Ruby walked in the forest."
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """A server whose model is never asked for."""
-    pytest.importorskip("gradio")
-    from magicgen.ui.page import App, AppOptions
-
-    app = App(AppOptions())
-    yield app.url
-    app.loading.join()
-    app.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """One Chromium for all tests."""
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
 
 
 def serious(visitor: Watched) -> set[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from magicgen.media import read_video
-from tests.browser_app import CHROMIUM, FLAGS, PATIENCE_MS, Watched, watch
+from tests.browser_app import CHROMIUM, PATIENCE_MS, Watched, watch
 
 pytestmark = [
     pytest.mark.browser,
@@ -20,26 +20,6 @@ PHOTO = EXAMPLES / "rocket" / "photo.jpg"
 SIZE = (640, 427)
 LAST = 48  # of the clip that the model makes by default
 ROCKET = (0.45, 0.25, 0.55, 0.95)
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """A server with ``tiny``."""
-    pytest.importorskip("gradio")
-    from magicgen.ui.page import App, AppOptions
-
-    app = App(AppOptions())
-    yield app.url
-    app.loading.join()
-    app.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """One Chromium for all tests."""
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser_app import CHROMIUM, FLAGS, Watched, watch
+from tests.browser_app import CHROMIUM, Watched, watch
 from tests.test_browser_animate import PHOTO, SIZE, boxes, draw_rocket, set_numbers
 
 pytestmark = [
@@ -16,14 +16,6 @@ pytestmark = [
 ]
 DATA = "document.querySelector('#canvas canvas').dataset"
 LONG = 1000  # steps, far more than anybody waits for
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """One Chromium for all tests."""
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
 
 
 def serve(model: Path, port: int | None = None) -> Any:

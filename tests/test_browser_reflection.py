@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from magicgen.media import read_image, write_image
-from tests.browser_app import CHROMIUM, FLAGS, Watched, watch
+from tests.browser_app import CHROMIUM, Watched, watch
 
 pytestmark = [
     pytest.mark.browser,
@@ -17,26 +17,6 @@ pytestmark = [
 ]
 SIZE = (192, 128)
 SAYS = "document.querySelector('#reflection-progress').innerText.includes"
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """A server with ``tiny``."""
-    pytest.importorskip("gradio")
-    from magicgen.ui.page import App, AppOptions
-
-    app = App(AppOptions())
-    yield app.url
-    app.loading.join()
-    app.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """One Chromium for all tests."""
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser_app import CHROMIUM, FLAGS, Watched, watch
+from tests.browser_app import CHROMIUM, Watched, watch
 
 pytestmark = [
     pytest.mark.browser,
@@ -24,28 +24,6 @@ In the evening a brown bear named Bruno sat on the beach with Ruby."""
 PLANNED = "document.querySelector('#story-progress').innerText.includes('Planned')"
 DONE = "document.querySelector('#story-progress').innerText.includes('Done')"
 VALUE = "document.querySelector('#story-canvas canvas').dataset.value"
-
-
-@pytest.fixture(scope="module")
-def app() -> Iterator[Any]:
-    """A server with ``tiny``."""
-    pytest.importorskip("gradio")
-    from magicgen.ui.page import App, AppOptions
-
-    running = App(AppOptions())
-    yield running
-    running.loading.join()
-    running.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """One Chromium for all tests."""
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
@@ -164,6 +142,34 @@ def test_from_tale_to_pdf(visitor: Watched, browser: Any, app: Any, tmp_path: Pa
     by_keyboard(other, moved)
     assert not other.wrong
     other.page.context.close()
+
+
+def test_a_book_by_keyboard(visitor: Watched, tmp_path: Path) -> None:
+    page = visitor.page
+    page.get_by_role("tab", name="Animate").press("Enter")
+    page.locator("#canvas canvas").wait_for()
+    page.get_by_role("tab", name="Story").press("Enter")
+    page.locator("#tale textarea").focus()
+    page.keyboard.type("A small fox named Ruby sat on the beach.")
+    page.locator("#story-plan").press("Enter")
+    page.wait_for_function(PLANNED)
+    area = page.locator("#story-canvas canvas")
+    area.press("v")
+    area.press("Shift+ArrowLeft")
+    page.get_by_role("button", name="Size, sampling and pages").press("Enter")
+    for label, number in (("Panel height", 64), ("Panel width", 96), ("Sampling steps", 1)):
+        page.get_by_label(label).focus()
+        page.keyboard.press("Control+a")
+        page.keyboard.type(str(number))
+        page.keyboard.press("Tab")
+    page.locator("#story-make").press("Enter")
+    page.wait_for_function(DONE)
+    links = page.locator("#story-files a")
+    links.nth(2).wait_for()
+    with page.expect_download() as download:
+        links.first.press("Enter")
+    download.value.save_as(tmp_path / "book")
+    assert (tmp_path / "book").stat().st_size > 1000
 
 
 def by_keyboard(visitor: Watched, box: list[float]) -> None:

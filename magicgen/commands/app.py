@@ -39,10 +39,13 @@ def app(
     name, colon, password = (auth or "").partition(":")
     if auth is not None and not (name and colon and password):
         raise ConfigError("--auth: expected NAME:PASSWORD.")
-    from magicgen.ui.page import App, AppOptions
+    from magicgen.ui.quick_gradio import import_gradio, quick_start
 
-    running = App(
-        AppOptions(
+    with quick_start():
+        import_gradio(mcp=mcp)
+        from magicgen.ui.page import App, AppOptions
+
+        options = AppOptions(
             host=host,
             port=port,
             models=tuple(model or ("tiny",)),
@@ -53,7 +56,7 @@ def app(
             auth=(name, password) if auth is not None else None,
             mcp=mcp,
         )
-    )
+        running = App(options)
     try:
         note("The app is open at this address; Ctrl+C ends it.")
         print(running.url, flush=True)

@@ -13,7 +13,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from magicgen.control.geometry import Box
 from magicgen.control.story import Panel
@@ -246,6 +245,8 @@ def without_fringe(picture: UInt8, mask: Bools, rim: int = 2) -> UInt8:
     inner = cv2.erode(np.pad(mask.astype(np.uint8), 1), np.ones((3, 3), np.uint8), iterations=rim)[1:-1, 1:-1] > 0
     if not inner.any():
         return picture
+    from scipy import ndimage  # here, because the app's page does not wait for it
+
     rows, columns = ndimage.distance_transform_edt(~inner, return_distances=False, return_indices=True)
     near = picture[rows, columns]
     darker = picture.astype(np.int16).sum(axis=2) < near.astype(np.int16).sum(axis=2)

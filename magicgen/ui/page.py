@@ -24,6 +24,7 @@ from magicgen.ui.examples import find_examples
 from magicgen.ui.form import Choices
 from magicgen.ui.look import asset, brand, chip, theme
 from magicgen.ui.outlines import shared_outline
+from magicgen.ui.quick_gradio import served_later
 from magicgen.ui.reflection_api import ReflectionApi
 from magicgen.ui.reflection_desk import ReflectionDesk
 from magicgen.ui.reflection_tab import ReflectionTab
@@ -117,7 +118,7 @@ class App:
 
     def _build(self, options: AppOptions) -> gr.Blocks:
         parts = [part for part in (self._animate(options), self._story(options), self._reflection(options)) if part]
-        with gr.Blocks(title="magicgen", analytics_enabled=False, delete_cache=CACHE_S) as page:
+        with served_later(), gr.Blocks(title="magicgen", analytics_enabled=False, delete_cache=CACHE_S) as page:
             for _, api in parts:  # first: names of endpoints go to whoever asks first
                 api.build(MODEL_QUEUE)
             with gr.Row(elem_classes=["mg-head"]):
@@ -129,7 +130,8 @@ class App:
                         tab.build()
             page.load(self._state, None, state, **AT_ONCE)
             page.unload(self._leave)
-        return page.queue(max_size=MOST_WAITING)
+            page.queue(max_size=MOST_WAITING)
+        return page
 
     def _animate(self, options: AppOptions) -> Part:
         facts, *_ = (model_facts(resolve_model(model)) for model in options.models)

@@ -1,0 +1,125 @@
+"""Gradio started in half the time: what it does for authors of components, and what it does twice, is left out.
+
+Importing gradio parses the source of each of its components and writes an interface file for editors beside it; an
+installed package is not ours to write into, and the files are there already. It renders documentation for each event
+of each component. It imports the ``mcp`` package where that is installed, wanted or not. And a page under
+construction has a web server made for it three times before the one that serves it. Whatever a later gradio no longer
+has is passed over.
+"""
+
+import contextlib
+import gc
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+Change = Callable[[ModuleType], None]
+
+
+@contextlib.contextmanager
+def quick_start() -> Iterator[None]:
+    """No garbage collection while thousands of classes are made and nothing is thrown away."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def import_gradio(*, mcp: bool) -> None:
+    """Import gradio, once, as a program needs it that only uses it.
+
+    Args:
+        mcp: whether MCP will be served; if not, its package, which gradio imports where it is installed, stays out.
+    """
+    if "gradio" in sys.modules:
+        return
+    finder = _Changing({"gradio.component_meta": _write_no_interfaces, "gradio.events": _write_no_docs})
+    sys.meta_path.insert(0, finder)
+    try:
+        with contextlib.nullcontext() if mcp else _absent("mcp"):
+            import gradio  # noqa: F401
+    finally:
+        sys.meta_path.remove(finder)
+
+
+@contextlib.contextmanager
+def served_later() -> Iterator[None]:
+    """Build a page without the web servers that gradio makes along the way; ``launch`` makes its own."""
+    from gradio.routes import App
+
+    create = App.__dict__["create_app"]
+    App.create_app = staticmethod(_nothing)
+    try:
+        yield
+    finally:
+        App.create_app = create
+
+
+def _write_no_interfaces(module: ModuleType) -> None:
+    if hasattr(module, "create_or_modify_pyi"):
+        module.create_or_modify_pyi = _nothing  # type: ignore[attr-defined]
+
+
+def _write_no_docs(module: ModuleType) -> None:
+    listener = getattr(module, "EventListener", None)
+    if hasattr(listener, "set_doc"):
+        listener.set_doc = _nothing  # type: ignore[union-attr]
+
+
+def _nothing(*arguments: Any, **named: Any) -> None:
+    """What stands in for the steps that are left out."""
+
+
+class _Changing(MetaPathFinder):
+    """Finds modules as the others do, and changes some of them once they are loaded."""
+
+    def __init__(self, changes: Mapping[str, Change]) -> None:
+        self._changes = dict(changes)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The spec of a module that is to be changed; None for all others."""
+        change = self._changes.pop(fullname, None)  # popped: the search below asks this finder again
+        spec = importlib.util.find_spec(fullname) if change is not None else None
+        if change is not None and spec is not None and spec.loader is not None:
+            spec.loader = _ChangingLoader(spec.loader, change)
+        return spec
+
+
+class _ChangingLoader(Loader):
+    """A module's own loader, and a change after it."""
+
+    def __init__(self, loader: Loader, change: Change) -> None:
+        self._loader = loader
+        self._change = change
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._loader.exec_module(module)
+        self._change(module)
+
+
+@contextlib.contextmanager
+def _absent(name: str) -> Iterator[None]:
+    """A package that cannot be imported meanwhile, unless it is imported already."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]  # what the import system takes as "not there"
+    try:
+        yield
+    finally:
+        del sys.modules[name]

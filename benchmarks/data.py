@@ -382,30 +382,37 @@ def _mean(runs: Sequence[dict[str, Any]], name: str) -> float:
 
 def _rate(out: Path) -> float:
     """Clips a second between the first and the last tenth of a build, by the times of their files."""
-    ends = sorted(path.stat().st_mtime for path in (out / "state" / "rows").glob("*/*.parquet"))
+    ends = _row_times(out)
     tenth = len(ends) // 10
     return (len(ends) - 2 * tenth - 1) / (ends[len(ends) - tenth - 1] - ends[tenth])
 
 
+def _row_times(out: Path) -> list[float]:
+    """When the clips of a build were done, in seconds since the epoch."""
+    return sorted(path.stat().st_mtime for path in (out / "state" / "rows").glob("*/*.parquet"))
+
+
 def _ray_run(inputs: Path, out: Path, cores: Sequence[int]) -> dict[str, Any]:
-    """One build with a worker a core, bound to these cores; the memory of all its processes by quarters of its time,
-    and their processor time."""
+    """One build with a worker a core, bound to these cores; the memory of all its processes by quarters of the time from
+    its first clip to its last, and their processor time."""
     command = [sys.executable, "-m", "data_tools.cli", "build", str(inputs), "--out", str(out)]
     command += ["--engine", "ray", "--workers", str(len(cores)), "--json"]
     command += ["--set", "build.annotation.kind=given", "--set", "build.clips.min_frames=9"]
     before = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
     os.sched_setaffinity(process.pid, cores)
-    sizes: list[float] = []
+    sizes: list[tuple[float, float]] = []
     worked: dict[tuple[int, int], float] = {}
     while process.poll() is None:
         size, times = tree_usage(process.pid)
-        sizes.append(size)
+        sizes.append((time.time(), size))
         worked.update(times)
         time.sleep(0.5)
     seconds = time.perf_counter() - before
     found = validate(out)
-    quarters = [round(float(np.mean(part))) for part in np.array_split(np.array(sizes), 4) if len(part)]
+    first, *_, last = _row_times(out)
+    during = np.array([size for when, size in sizes if first <= when <= last])
+    quarters = [round(float(np.mean(part))) for part in np.array_split(during, 4) if len(part)]
     return {
         "workers": len(cores),
         "seconds": round(seconds, 1),

@@ -144,7 +144,8 @@ def measure_costs(folder: Path) -> dict[str, Any]:
         most = _most_bytes([*animate, "--attention", attention, "--out", str(out)])
         seconds = _read(out.with_suffix(".json"))["timings"]["generate_s"]
         shape = _read(out.with_suffix(".json"))["settings"]
-        what = f"{shape['frames']} frames of {shape['width']} x {shape['height']}, {shape['steps']} steps"
+        steps = f"{shape['steps']} step{'' if shape['steps'] == 1 else 's'}"
+        what = f"{shape['frames']} frames of {shape['width']} x {shape['height']}, {steps}"
         rows["animate"].append(_cost("tiny", attention, what, seconds, most))
     tale = folder / "tale.txt"
     tale.write_text("A small fox named Ruby walked in the forest.\n", encoding="utf-8")

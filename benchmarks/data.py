@@ -393,8 +393,8 @@ def _row_times(out: Path) -> list[float]:
 
 
 def _ray_run(inputs: Path, out: Path, cores: Sequence[int]) -> dict[str, Any]:
-    """One build with a worker a core, bound to these cores; the memory of all its processes by quarters of the time from
-    its first clip to its last, and their processor time."""
+    """One build with a worker a core, bound to these cores; the memory of all its processes by quarters of the time
+    from its first clip to its last, and their processor time."""
     command = [sys.executable, "-m", "data_tools.cli", "build", str(inputs), "--out", str(out)]
     command += ["--engine", "ray", "--workers", str(len(cores)), "--json"]
     command += ["--set", "build.annotation.kind=given", "--set", "build.clips.min_frames=9"]

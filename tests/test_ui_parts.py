@@ -24,6 +24,7 @@ from magicgen.progress import Cancelled, CancelToken, ProgressEvent, Report
 
 gradio = pytest.importorskip("gradio")
 
+from magicgen.ui.costs import costs_table, measured_costs  # noqa: E402
 from magicgen.ui.form import Choices, make_form  # noqa: E402
 from magicgen.ui.photos import MAX_PHOTO_SIDE, inside, take_photo  # noqa: E402
 from magicgen.ui.reflection_desk import read_marks  # noqa: E402
@@ -172,3 +173,14 @@ def test_words_for_people() -> None:
     assert in_words(ValueError("Use --control-weight 1.")) == "Use control weight 1."
     assert note("<b>") == '<p class="mg-note">&lt;b&gt;</p>'
     assert "step 3 of 8, 5 s left" in progress_bar(ProgressEvent("Sampling", 3, 8, 5.0))
+
+
+def test_costs_are_those_of_the_models_on_offer() -> None:
+    both = costs_table("animate", ["tiny"])
+    assert all(word in both for word in ("Attention", ">auto<", "GiB"))
+    assert "Attention" not in costs_table("story", ["tiny"])  # one row: nothing to compare
+    assert costs_table("animate", ["another"]) == "" == costs_table("unknown", ["tiny"])
+    measured = measured_costs()
+    rows = [row for task in ("animate", "story", "dereflect") for row in measured[task]]
+    assert all(row["bytes"] > 2**28 for row in rows)
+    assert all(row["seconds"] > 0 for row in rows)

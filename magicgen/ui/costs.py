@@ -30,15 +30,21 @@ def costs_table(task: str, models: Sequence[str]) -> str:
     rows = [row for row in document.get(task, ()) if row["model"] in models]
     if not rows:
         return ""
-    body = "".join(
-        f"<tr><td>{html.escape(row['model'])}</td><td>{html.escape(row['attention'])}</td>"
-        f"<td>{html.escape(row['what'])}</td><td>{row['bytes'] / 2**30:.1f} GiB</td><td>{duration(row['seconds'])}</td>"
-        "</tr>"
-        for row in rows
-    )
-    head = "".join(f'<th scope="col">{word}</th>' for word in ("Model", "Attention", "What", "Memory", "Time"))
-    where = f"Measured on {document['machine']}; the line above says what this machine will take."
+    plans = len({row["attention"] for row in rows}) > 1  # a column only where there is something to compare
+    names = ("Model", *(("Attention",) if plans else ()), "What", "Memory", "Time")
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    body = "".join(f"<tr>{''.join(_cells(row, plans))}</tr>" for row in rows)
+    where = f"Measured on {document['machine']}, without loading."
     return (
         f'<div class="mg-scroll" tabindex="0" role="region" aria-label="Costs"><table class="mg-table"><caption>'
         f"{html.escape(where)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def _cells(row: dict[str, Any], plans: bool) -> list[str]:
+    """The cells of a row."""
+    seconds = row["seconds"]
+    time = f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
+    attention = [row["attention"]] if plans else []
+    cells = (row["model"], *attention, row["what"], f"{row['bytes'] / 2**30:.1f} GiB", time)
+    return [f"<td>{html.escape(cell)}</td>" for cell in cells]

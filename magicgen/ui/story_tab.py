@@ -89,7 +89,7 @@ class StoryTab:
         self._form = make_story_form(StorySettings(), self._models)
         self._costs()
         with gr.Row(elem_classes=["mg-actions"]):
-            self._sketch = gr.Button("Draw sketches", size="md", elem_id="story-sketch", min_width=120)
+            self._sketch = gr.Button("Draw sketches", size="md", elem_id="story-sketch", min_width=140)
             self._make = gr.Button("Make pictures", variant="primary", size="md", elem_id="story-make", min_width=120)
             self._stop = gr.Button(
                 "Stop", variant="stop", interactive=False, size="md", elem_id="story-stop", min_width=80

@@ -14,7 +14,6 @@ from magicgen.control.guide_file import guide_from_json, guide_to_json
 from magicgen.errors import ConfigError, GuideError, MagicGenError, MediaError
 from magicgen.jobs.dereflect import (
     DereflectSettings,
-    PreparedRemoval,
     RemovalResult,
     load_removal,
     prepare_removal,
@@ -27,7 +26,7 @@ from magicgen.segmentation.protocol import Bools
 from magicgen.ui.outlines import Outline
 from magicgen.ui.photos import MAX_PHOTO_BYTES, Photo, UInt8, shrunk, take_photo
 from magicgen.ui.shelf import Shelf
-from magicgen.ui.visitors import Cleaned, Visitor
+from magicgen.ui.visitors import Cleaned, Visitor, Waiting
 from magicgen.ui.work import Done, watch
 
 # What a visitor may decide; the rest is for whoever starts the app.
@@ -35,14 +34,6 @@ OPEN_SETTINGS = ("strength", "octaves", "mirrored", "adapter")
 KEPT_FORMATS = (".jpg", ".jpeg", ".tif", ".tiff")
 POSTER_SIDE = 320
 MAX_FILE_BYTES = 2 * MAX_PHOTO_BYTES
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A removal that was checked, and the photo that it is about: the visitor may choose another one meanwhile."""
-
-    prepared: PreparedRemoval
-    photo: Photo
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,12 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from magicgen.jobs.animate import Prepared
+from magicgen.jobs.dereflect import PreparedRemoval
 from magicgen.progress import CancelToken
 from magicgen.ui.photos import Photo
 from magicgen.ui.story_draft import StoryDraft
-
-if TYPE_CHECKING:
-    from magicgen.ui.reflection_desk import Waiting
 
 
 @dataclass
@@ -43,6 +40,14 @@ class Cleaned:
     facts: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """A removal that was checked, and the photo that it is about: the visitor may choose another one meanwhile."""
+
+    prepared: PreparedRemoval
+    photo: Photo
+
+
 @dataclass
 class Visitor:
     """One browser tab, or one API client: its photos (to animate, with a reflection), its books, jobs and results."""
@@ -52,7 +57,7 @@ class Visitor:
     mirror: Photo | None = None
     waiting: Prepared | None = None
     token: CancelToken | None = None
-    cleaning: "Waiting | None" = None
+    cleaning: Waiting | None = None
     removal: CancelToken | None = None
     cleaned: list[Cleaned] = field(default_factory=list)
     history: list[Made] = field(default_factory=list)

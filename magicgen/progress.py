@@ -133,6 +133,11 @@ class TerminalProgress:
             self._tasks = {}
 
 
+def counted(number: int, what: str) -> str:
+    """A number with its noun, such as ``1 step`` and ``4 steps``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Seconds for people: ``8 s``, ``2 min 05 s``, ``3 h 10 min``."""
     whole = max(0, round(seconds))

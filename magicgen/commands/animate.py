@@ -150,7 +150,7 @@ def _run(prepared: "Prepared", json: bool) -> None:
 
 def _show_plan(prepared: "Prepared", json: bool) -> None:
     from magicgen.jobs.animate import foresee, parts, write_overlay
-    from magicgen.progress import duration
+    from magicgen.progress import counted, duration
 
     overlay = write_overlay(prepared)
     loaded, expected = parts(prepared), foresee(prepared)
@@ -173,8 +173,8 @@ def _show_plan(prepared: "Prepared", json: bool) -> None:
     note(table(rows))
     shape = prepared.shape
     note(
-        f"{shape.frames} frames of {shape.height}x{shape.width}, level {settings.level}, {settings.steps} steps, "
-        f"guidance {settings.guidance:g}, seed {settings.seed}"
+        f"{shape.frames} frames of {shape.height}x{shape.width}, level {settings.level}, "
+        f"{counted(settings.steps or 1, 'step')}, guidance {settings.guidance:g}, seed {settings.seed}"
     )
     spent = "unknown here" if expected.seconds is None else f"about {duration(expected.seconds)}"
     note(f"memory about {size(expected.bytes)}, time {spent} ({expected.basis})")

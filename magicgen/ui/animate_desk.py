@@ -35,7 +35,7 @@ from magicgen.jobs.animate import (
 from magicgen.jobs.inputs import read_document
 from magicgen.jobs.sidecar import read_sidecar
 from magicgen.media import read_video, write_image, write_json, write_video
-from magicgen.progress import CancelToken, ProgressEvent, Report, duration
+from magicgen.progress import CancelToken, ProgressEvent, Report, counted, duration
 from magicgen.ui.outlines import Outline
 from magicgen.ui.photos import Photo, shrunk, take_photo
 from magicgen.ui.shelf import Shelf
@@ -175,7 +175,7 @@ class AnimateDesk:
         shape = prepared.shape
         spent = "time unknown" if expected.seconds is None else f"about {duration(expected.seconds)}"
         lines = [
-            f"{shape.frames} frames of {shape.width} x {shape.height}, {prepared.settings.steps} steps, "
+            f"{shape.frames} frames of {shape.width} x {shape.height}, {counted(prepared.settings.steps or 1, 'step')}, "
             f"seed {prepared.settings.seed}. Memory about {expected.bytes / 2**30:.1f} GiB, {spent} ({expected.basis})."
         ]
         measured = self._spent.get(self._kind(prepared))
@@ -254,7 +254,7 @@ def _made(prepared: Prepared, result: Result, seen: Path, frames: UInt8) -> Made
     write_image(poster, frames[-1])
     facts = [
         f"{shape.frames} frames of {shape.width} x {shape.height}, level {settings.level}, seed {settings.seed}, "
-        f"{settings.steps} steps; {duration(result.timings['generate_s'])} to generate.",
+        f"{counted(settings.steps or 1, 'step')}; {duration(result.timings['generate_s'])} to generate.",
         followed(result.measured),
     ]
     caption = f"seed {settings.seed}, {settings.level}"

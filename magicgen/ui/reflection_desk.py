@@ -21,7 +21,7 @@ from magicgen.jobs.dereflect import (
     remove_reflection,
 )
 from magicgen.media import read_image, write_bytes, write_image, write_json
-from magicgen.progress import CancelToken, ProgressEvent, Report, duration
+from magicgen.progress import CancelToken, ProgressEvent, Report, counted, duration
 from magicgen.segmentation.protocol import Bools
 from magicgen.ui.outlines import Outline
 from magicgen.ui.photos import MAX_PHOTO_BYTES, Photo, UInt8, shrunk, take_photo
@@ -207,7 +207,7 @@ def _cleaned(waiting: Waiting, result: RemovalResult) -> Cleaned:
     marks = len(prepared.guide.marks)
     facts = (
         f"Done in {duration(result.timings['solve_s'])}; {share:.0f} % of the pixels changed, "
-        f"strength {settings.strength:g}, {marks} mark{'' if marks == 1 else 's'}.",
+        f"strength {settings.strength:g}, {counted(marks, 'mark')}.",
     )
     height, width = prepared.photo.size
     files = tuple(path for path in (result.image, result.reflection, result.mask, result.sidecar) if path)

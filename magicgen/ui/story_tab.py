@@ -22,6 +22,8 @@ from magicgen.ui.visitors import Visitors
 from magicgen.ui.wiring import AT_ONCE, MODEL_QUEUE, PICTURES, PLAIN, QUIET, SURE
 
 HINT = "Write a tale, or choose an example, and plan its panels."
+PANEL_WIDTHS = (6, 48, 24, 11, 11)
+SUBJECT_WIDTHS = (5, 13, 27, 10, 9, 9, 9, 9, 9)
 UNPLANNED = '<p class="mg-unplanned">The plan, its boxes and its sketches will stand here.</p>'
 
 
@@ -131,9 +133,9 @@ class StoryTab:
 
     def _whole_plan(self) -> None:
         self._parts["title"] = gr.Textbox(label="Title", max_length=200, elem_id="story-title")
-        self._parts["panels"] = _table("Panels", PANEL_HEADERS, ["number", *["str"] * 4], "story-panels", fixed=1)
+        self._parts["panels"] = _table("Panels", PANEL_HEADERS, ["number", *["str"] * 4], "story-panels", PANEL_WIDTHS)
         with gr.Accordion("Characters", open=False):
-            self._parts["cast"] = _table("Characters", CAST_HEADERS, ["str", "str"], "story-cast", fixed=1)
+            self._parts["cast"] = _table("Characters", CAST_HEADERS, ["str", "str"], "story-cast", (25, 75))
             self._parts["sheets"] = self._gallery(
                 "Character sheets: front, side, back", "story-sheets", height=200, late=True
             )
@@ -166,10 +168,10 @@ class StoryTab:
                     self._again = gr.Button("Make this panel again", elem_id="story-again")
         shown = f"Who is seen (faces {', '.join(FACINGS)}; box from 0 to 1)"
         kinds = ["number", *["str"] * 4, *["number"] * 4]
-        self._parts["subjects"] = _table(shown, SUBJECT_HEADERS, kinds, "story-subjects", fixed=1)
+        self._parts["subjects"] = _table(shown, SUBJECT_HEADERS, kinds, "story-subjects", SUBJECT_WIDTHS)
         with gr.Accordion("What is said", open=False):
             self._parts["balloons"] = _table(
-                "Balloons: speech or thought", BALLOON_HEADERS, ["str"] * 3, "story-balloons", fixed=0
+                "Balloons: speech or thought", BALLOON_HEADERS, ["str"] * 3, "story-balloons", (20, 60, 20), fixed=0
             )
         # Never folded away: a drawing area that is set before it was ever shown forgets its tools.
         gr.HTML(heading("Sketches", "What the model is shown. Draw over it to say it better.", level=3), **PLAIN)
@@ -278,8 +280,10 @@ def _named(path: Path) -> str:
     return path.stem.replace("_", " ").capitalize()
 
 
-def _table(label: str, headers: list[str], kinds: list[str], elem_id: str, *, fixed: int) -> gr.Dataframe:
-    """An editable table; its first ``fixed`` columns only say what the row is about."""
+def _table(
+    label: str, headers: list[str], kinds: list[str], elem_id: str, widths: Sequence[int], *, fixed: int = 1
+) -> gr.Dataframe:
+    """An editable table with columns of these widths (per cent); the first ``fixed`` only say what a row is about."""
     return gr.Dataframe(
         headers=headers,
         datatype=kinds,
@@ -287,6 +291,7 @@ def _table(label: str, headers: list[str], kinds: list[str], elem_id: str, *, fi
         type="array",
         interactive=True,
         wrap=True,
+        column_widths=[f"{width}%" for width in widths],
         label=label,
         static_columns=list(range(fixed)),
         elem_id=elem_id,

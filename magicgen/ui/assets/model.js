@@ -157,4 +157,13 @@ function receive(value) {
   history.future = [];
   present = now;
   refresh();
+  if (!spoken) say(received());
+}
+
+// What stands on the drawing area that came from the page: an example, imported or restored work.
+function received() {
+  const [count, what] = props.mode === 'guide' ? [state.marks.length, 'mark'] : [state.objects.length, 'object'];
+  if (!count) return 'Nothing is drawn yet.';
+  if (what === 'mark') return `${count} mark${count === 1 ? '' : 's'}.`;
+  return `${state.objects.map((object) => object.name).join(', ')}: ${count} object${count === 1 ? '' : 's'}, ${state.frames} frames.`;
 }

@@ -175,8 +175,8 @@ class AnimateDesk:
         shape = prepared.shape
         spent = "time unknown" if expected.seconds is None else f"about {duration(expected.seconds)}"
         lines = [
-            f"{shape.frames} frames of {shape.width} x {shape.height}, {counted(prepared.settings.steps or 1, 'step')}, "
-            f"seed {prepared.settings.seed}. Memory about {expected.bytes / 2**30:.1f} GiB, {spent} ({expected.basis})."
+            f"{shape.frames} frames of {shape.width} x {shape.height}, "
+            f"{counted(prepared.settings.steps or 1, 'step')}, seed {prepared.settings.seed}. Memory about {expected.bytes / 2**30:.1f} GiB, {spent} ({expected.basis})."
         ]
         measured = self._spent.get(self._kind(prepared))
         if measured is not None:

@@ -176,7 +176,8 @@ class AnimateDesk:
         spent = "time unknown" if expected.seconds is None else f"about {duration(expected.seconds)}"
         lines = [
             f"{shape.frames} frames of {shape.width} x {shape.height}, "
-            f"{counted(prepared.settings.steps or 1, 'step')}, seed {prepared.settings.seed}. Memory about {expected.bytes / 2**30:.1f} GiB, {spent} ({expected.basis})."
+            f"{counted(prepared.settings.steps or 1, 'step')}, seed {prepared.settings.seed}. "
+            f"Memory about {expected.bytes / 2**30:.1f} GiB, {spent} ({expected.basis})."
         ]
         measured = self._spent.get(self._kind(prepared))
         if measured is not None:

@@ -96,6 +96,14 @@ class Layer:
             self.histogram,
         )
 
+    def set_back(self, mask: Floats, colour: Floats, weight: Floats) -> None:
+        """Take (h, w) mask and (h, w, 3) Lab colours for the layer's own, by (h, w) ``weight`` in [0, 1]."""
+        known = (mask > 0.9).astype(np.float32)
+        self.seen = self.seen + weight * (mask - self.seen)
+        self.shape = self.shape + weight * (mask - self.shape)
+        self.known = self.known + weight * (known - self.known)
+        self.colour = self.colour + (weight * known)[..., None] * (colour - self.colour)
+
     def learn(self, lab: Floats, background_seen: Floats, rate: float, *, background: bool) -> None:
         """Take over the colours and the shape that the labelled frame shows."""
         visible = self.seen > 0.5

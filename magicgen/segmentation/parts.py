@@ -11,6 +11,7 @@ from magicgen.segmentation.layers import Layer
 
 SMALL = 0.25  # of the largest part's area: from here on a part needs no reason
 GAP = 5  # working pixels that do not separate parts
+NEW = 0.5  # chance of the background from which on a hole is one
 SUPPORT = 0.3  # mean carried probability from which a part is not new
 
 
@@ -44,6 +45,39 @@ def own_parts(labels: Floats, layers: Sequence[Layer], flow: FrameFlow) -> Float
             result[0][part] += result[number][part]
             result[number][part] = 0
     return result
+
+
+def filled(labels: Floats, ground_seen: Floats, ground_fits: Floats) -> Floats:
+    """Give new holes of an object to it: a side that was not seen before, unless the background looks like that.
+
+    Args:
+        labels: (1 + N, h, w) float32 probabilities of background and objects on this frame.
+        ground_seen: (h, w) float32, probability of the background as carried from the last frame.
+        ground_fits: (h, w) float32 in [0, 1], how well the frame fits a background that is known.
+
+    Returns:
+        ``labels`` itself where nothing changes, else a copy.
+    """
+    best = labels.argmax(axis=0)
+    result = labels
+    for number in range(1, len(labels)):
+        for hole in _holes(best == number):
+            if (best[hole] != 0).any() or max(ground_fits[hole].mean(), ground_seen[hole].mean()) > NEW:
+                continue
+            if result is labels:
+                result = labels.copy()
+            result[number][hole] += result[0][hole]
+            result[0][hole] = 0
+    return result
+
+
+def _holes(mask: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.bool_]]:
+    """Regions that the mask surrounds, smaller than half of it."""
+    count, numbers, stats, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
+    x, y, width, height, area = stats.T
+    inside = (x > 0) & (y > 0) & (x + width < mask.shape[1]) & (y + height < mask.shape[0])
+    found = np.flatnonzero(inside & (area <= 0.5 * mask.sum()))
+    return [numbers == hole for hole in found.tolist() if 0 < hole < count]
 
 
 def _small_parts(mask: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.bool_]]:

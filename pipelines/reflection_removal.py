@@ -6,7 +6,7 @@ by octave in tiles, and brought to the photo's own size as a change of the photo
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +67,13 @@ class LayerSolution:
 
 @dataclass(frozen=True, eq=False)
 class _Picture:
-    """What is kept of a picture: its octaves (1, 3, h, w), coarse to fine, and the latent of the coarsest."""
+    """What is kept of a picture: its octaves (1, 3, h, w), coarse to fine, the latent of the coarsest, and once they
+    are known the layers of each octave without a guide."""
 
     pixels: Pixels
     octaves: tuple[torch.Tensor, ...]
     latent: torch.Tensor
+    automatic: list[LayerPair] = field(default_factory=list)
 
 
 class ReflectionRemovalPipeline(DiffusionPipeline):
@@ -157,26 +159,35 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
         if picture is None:
             raise GuideError("No photo is set. Call set_image(photo) first.")
         guided = maps is not None and bool(maps.any())
+        automatic = picture.automatic
+        if not guided or not automatic:
+            automatic[:] = self._octaves(picture, None, cancel, None if guided else tell)
+        answers = self._octaves(picture, maps, cancel, tell) if guided else automatic
+        mixture, answer, guide = picture.octaves[-1], answers[-1], self._guide(maps, picture.octaves[-1])
+        final = self.network.calibrated(mixture, automatic[-1], answer, guide)
+        return LayerSolution(_array(mixture), _array(final.transmission), _array(final.reflection))
+
+    def _octaves(
+        self, picture: _Picture, maps: Maps | None, cancel: CancelToken | None, tell: Tell | None
+    ) -> list[LayerPair]:
+        """The layers at every octave, coarse to fine, before their change is scaled."""
         parts = _Parts(picture.octaves, self.network.step, tell)
-        answer: LayerPair | None = None
-        final: LayerPair | None = None
-        mixture = picture.octaves[0]
+        answers: list[LayerPair] = []
         for level, mixture in enumerate(picture.octaves):
             guide = self._guide(maps, mixture)
-            if answer is None:
+            if not answers:
                 both, both_guides = self._both(mixture), self._both(guide)
                 draft = self.network.draft(both, both_guides, picture.latent)
-                answer = self._one(self.network.refine(both, draft, both_guides))
+                answers.append(self._one(self.network.refine(both, draft, both_guides)))
                 parts.done()
             else:
-                draft = enlarged(answer, picture.octaves[level - 1], mixture)
-                answer = self._refined(mixture, draft, guide, parts, cancel)
-            final = self.network.calibrated(mixture, answer, guided=guided)
-            if not torch.isfinite(final.transmission).all():
+                draft = enlarged(answers[-1], picture.octaves[level - 1], mixture)
+                answers.append(self._refined(mixture, draft, guide, parts, cancel))
+            if not torch.isfinite(answers[-1].transmission).all():
                 raise GenerationFailed("The reflection model made values that are no numbers; its weights are damaged.")
-            parts.show(final)
-        assert final is not None
-        return LayerSolution(_array(mixture), _array(final.transmission), _array(final.reflection))
+            automatic = picture.automatic[level] if maps is not None else answers[-1]
+            parts.show(self.network.calibrated(mixture, automatic, answers[-1], guide))
+        return answers
 
     def __call__(
         self,

@@ -36,7 +36,13 @@ def small_adapter(base: VideoTransformer, *, trained: bool = True, seed: int = 1
     """An adapter; ``trained`` fills what starts at zero, so that every part speaks."""
     torch.manual_seed(seed)
     adapter = ReflectionAdapter.from_backbone(
-        base, rank=4, prompt_tokens=2, prompt_layers=(0, 1), refiner_widths=(8, 12), working_side=32
+        base,
+        rank=4,
+        prompt_tokens=2,
+        prompt_layers=(0, 1),
+        refiner_widths=(8, 12),
+        refiner_blocks=(1, 1),
+        working_side=32,
     )
     if trained:
         with torch.no_grad():

@@ -5,6 +5,7 @@ import torch
 
 from magicgen.errors import WeightsError
 from magicgen.models.prompt_block import GuidePromptBlock
+from magicgen.models.refiner import PhotoContext
 from magicgen.models.reflection import LayerPair, ReflectionNetwork, enlarged
 from tests.reflection_tiny import CHANNELS, small_adapter, small_base, small_network
 
@@ -97,6 +98,34 @@ def test_the_prompt_block_starts_as_the_identity_and_passes_unguided_pictures() 
     answer = block(tokens, shares)
     assert not torch.equal(answer[0], tokens[0])
     assert torch.equal(answer[1], tokens[1])
+
+
+def test_the_photo_context_starts_as_the_identity_and_looks_at_the_whole_picture() -> None:
+    torch.manual_seed(0)
+    context, features = PhotoContext(6), torch.randn(2, 6, 4, 5)
+    assert torch.equal(context(features), features)
+    torch.nn.init.normal_(context.second.weight)
+    other = features.clone()
+    other[0, :, 0, 0] += 5
+    before, after = context(features), context(other)
+    assert not torch.allclose(before[0, :, 3, 4], after[0, :, 3, 4])
+    assert torch.equal(before[1], after[1]), "pictures of a batch do not hear of each other"
+
+
+def test_the_automatic_change_is_scaled_and_what_a_guide_adds_is_not() -> None:
+    network, mixture = small_network(), pictures()
+    automatic = LayerPair(mixture + 0.1, torch.zeros_like(mixture))
+    answer = LayerPair(mixture + 0.3, torch.zeros_like(mixture))
+    guide = nothing(mixture)
+    guide[1, 0] = 1
+    assert network.calibrated(mixture, automatic, answer, guide) is answer
+    for settings, kept in (({"boost": 0.5, "cap": None}, 0.05), ({"boost": 1.0, "cap": 0.02}, 0.02)):
+        network.adapter.register_to_config(**settings)
+        alone = network.calibrated(mixture, automatic, automatic, nothing(mixture)).transmission - mixture
+        assert torch.allclose(alone, torch.tensor(kept), atol=1e-6)
+        change = network.calibrated(mixture, automatic, answer, guide).transmission - mixture
+        assert torch.allclose(change[0], torch.tensor(0.2 + kept), atol=1e-6)
+        assert torch.allclose(change[1], torch.tensor(0.3), atol=1e-6)
 
 
 def test_a_solution_grows_by_its_change_only() -> None:

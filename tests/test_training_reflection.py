@@ -12,7 +12,8 @@ from magicgen.config import load_config
 from magicgen.errors import ConfigError, DatasetError
 from magicgen.media import write_image
 from magicgen.models.reflection import LayerPair, ReflectionAdapter
-from magicgen.training.reflection import export_adapter, train_reflection
+from magicgen.training.reflection import build_network, export_adapter, train_reflection
+from magicgen.training.reflection_check import fold_checks
 from magicgen.training.reflection_data import ReflectionExamples, collate_layers, fold_names, load_pairs, pair_names
 from magicgen.training.reflection_losses import LayerTruth, layer_loss, structural_similarity
 from magicgen.training.reflection_options import ReflectionData, ReflectionLoss, ReflectionTraining
@@ -47,7 +48,8 @@ def options(base: Path, pairs: Path, out: Path, **changes: object) -> Reflection
         "task": "reflection",
         "out": out,
         "steps": 4,
-        "model": {"base": str(base), "rank": 2, "prompt_layers": [1], "refiner_widths": [8, 12]},
+        "model": {"base": str(base), "rank": 2, "prompt_layers": [1],
+                  "refiner_widths": [8, 12], "refiner_blocks": [1, 1]},
         "data": {
             "pairs": pairs, "short_side": 32, "long_side": 48, "batch_size": 2, "bank": 1, "fine_share": 0.5,
             "shares": {"synthetic": 0.0},
@@ -90,6 +92,25 @@ def test_a_used_folder_is_refused(base: Path, pairs: Path, tmp_path: Path) -> No
     train_reflection(short, resume=False, log=quiet)
     with pytest.raises(ConfigError, match="already holds a run"):
         train_reflection(short, resume=False, log=quiet)
+
+
+def test_a_held_out_fold_is_measured_along_the_way(base: Path, pairs: Path, tmp_path: Path) -> None:
+    data = {"pairs": pairs, "hold_out": 1, "short_side": 32, "long_side": 48, "batch_size": 2, "bank": 1}
+    lines: list[str] = []
+    run = options(base, pairs, tmp_path / "run", steps=2, data=data, train="refiner")
+    train_reflection(run, resume=False, log=lines.append)
+    assert any("step 2 held out" in line and "own pairs" in line for line in lines)
+
+
+def test_an_untrained_adapter_gains_nothing_on_pairs(base: Path, pairs: Path, tmp_path: Path) -> None:
+    run = options(base, pairs, tmp_path / "run")
+    network = build_network(run)
+    held = fold_checks(ReflectionData(pairs=pairs, hold_out=0), 32, network.step)
+    assert held is not None
+    result = held[0](network)
+    assert (result.gain, result.better) == (0, 0)
+    assert result.clean > 50
+    assert fold_checks(ReflectionData(pairs=pairs), 32, network.step) is None
 
 
 @pytest.mark.slow

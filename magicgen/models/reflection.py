@@ -27,6 +27,8 @@ from magicgen.models.transformer import VideoTransformer, embed_time, unpatchify
 
 LAYERS = 2  # transmission, reflection
 AFFINE = 6  # a gain and an offset for each colour
+ASSURED = 0.25
+"""A guide that speaks of this share of the picture is followed without reserve."""
 ADAPTED = ("attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0", "ff.net.0.proj", "ff.net.2")
 
 
@@ -46,10 +48,11 @@ class ReflectionAdapter(ModelMixin, ConfigMixin):
         rank: of the changes to attention and feed-forward matrices.
         prompt_tokens: learned tokens in the place of text.
         prompt_layers: blocks after which a guide prompt block stands.
-        refiner_widths: see :class:`LayerRefiner`.
+        refiner_widths, refiner_blocks, refiner_dropout: see :class:`LayerRefiner`.
+        context: the backbone sees the picture this many times smaller than the refiner does.
         timestep: the fixed time at which the backbone is asked.
         working_side: shorter side, in pixels, at which it sees a picture.
-        boost: factor on the change that it makes, settled by cross-validation.
+        boost: largest factor on the automatic change, settled by cross-validation.
         cap: largest root mean square of the automatic change; more than that is taken for a mistake and scaled down.
             Changes that a person asked for are not bounded. None for no bound.
     """
@@ -67,7 +70,10 @@ class ReflectionAdapter(ModelMixin, ConfigMixin):
         rank: int = 32,
         prompt_tokens: int = 4,
         prompt_layers: tuple[int, ...] = (1, 2),
-        refiner_widths: tuple[int, ...] = (32, 64, 96, 128),
+        refiner_widths: tuple[int, ...] = (32, 64, 128),
+        refiner_blocks: tuple[int, ...] = (1, 2, 2),
+        refiner_dropout: float = 0.0,
+        context: int = 2,
         timestep: int = 499,
         working_side: int = 160,
         boost: float = 1.0,
@@ -91,7 +97,7 @@ class ReflectionAdapter(ModelMixin, ConfigMixin):
         for head in (self.transmission_out, self.reflection_out):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
-        self.refiner = LayerRefiner(refiner_widths)
+        self.refiner = LayerRefiner(refiner_widths, refiner_blocks, dropout=refiner_dropout)
 
     @classmethod
     def from_backbone(cls, base: VideoTransformer, **options: object) -> "ReflectionAdapter":
@@ -165,8 +171,16 @@ class ReflectionNetwork(nn.Module):
         self.step = BLOCK * adapter.config.patch_size
 
     def encode(self, mixture: torch.Tensor) -> torch.Tensor:
-        """(B, 3, H, W) in [0, 1], sides multiples of ``step`` -> latents (B, C, h, w). Independent of the guide."""
-        return encode_video(self.vae, mixture[:, :, None] * 2 - 1)[:, 0]
+        """(B, 3, H, W) in [0, 1] -> latents (B, C, h, w) of the smaller picture that the backbone sees. Independent of
+        the guide."""
+        small = F.interpolate(mixture, size=self.context_size(mixture), mode="area")
+        return encode_video(self.vae, small[:, :, None] * 2 - 1)[:, 0]
+
+    def context_size(self, mixture: torch.Tensor) -> tuple[int, int]:
+        """(h, w) at which the backbone sees a picture: multiples of ``step`` near its size over ``context``."""
+        cell = self.step * self.adapter.config.context
+        rows, columns = (self.step * max(1, round(side / cell)) for side in mixture.shape[2:])
+        return rows, columns
 
     def draft(self, mixture: torch.Tensor, guide: torch.Tensor, latent: torch.Tensor | None = None) -> LayerPair:
         """One step of the backbone: the two layers of a whole picture, before refinement.
@@ -179,7 +193,7 @@ class ReflectionNetwork(nn.Module):
         adapter, base = self.adapter, self.base
         latent = self.encode(mixture) if latent is None else latent
         batch, height, width = latent.shape[0], latent.shape[2], latent.shape[3]
-        pooled = F.avg_pool2d(guide, BLOCK)
+        pooled = F.adaptive_avg_pool2d(guide, (height, width))
         frame = adapter.patch_in(latent) + adapter.guide_in(pooled)
         rows, columns = frame.shape[2:]
         tokens = frame.flatten(2).transpose(1, 2)[:, None] + adapter.role
@@ -195,25 +209,40 @@ class ReflectionNetwork(nn.Module):
         latents = unpatchify(patches.flatten(1, 2), LAYERS, height, width, base.config)
         change = decode_video(self.vae, latents.flatten(0, 1)[:, None])[:, :, 0].unflatten(0, (batch, LAYERS)) / 2
         fields = out[..., -AFFINE:].transpose(1, 2).reshape(batch, AFFINE, rows, columns)
-        fields = F.interpolate(fields, size=mixture.shape[2:], mode="bilinear", align_corners=False)
-        transmission = mixture * (1 + fields[:, :3]) + fields[:, 3:] + change[:, 0]
-        return LayerPair(transmission, change[:, 1])
+        change, fields = (
+            F.interpolate(values, size=mixture.shape[2:], mode="bilinear", align_corners=False)
+            for values in (change.flatten(1, 2), fields)
+        )
+        transmission = mixture * (1 + fields[:, :3]) + fields[:, 3:] + change[:, :3]
+        return LayerPair(transmission, change[:, 3:])
 
     def refine(self, mixture: torch.Tensor, draft: LayerPair, guide: torch.Tensor) -> LayerPair:
         """Correct a draft at pixel level."""
         return LayerPair(*self.adapter.refiner(mixture, draft.transmission, draft.reflection, guide))
 
-    def calibrated(self, mixture: torch.Tensor, answer: LayerPair, *, guided: bool) -> LayerPair:
-        """The answer with its change scaled as the adapter's ``boost`` and ``cap`` say."""
+    def calibrated(
+        self, mixture: torch.Tensor, automatic: LayerPair, answer: LayerPair, guide: torch.Tensor
+    ) -> LayerPair:
+        """The answer with the automatic part of its change scaled as the adapter's ``boost`` and ``cap`` say. What a guide
+        adds counts in full; the more of the picture a guide speaks of, the less is scaled.
+
+        Args:
+            mixture: (B, 3, H, W) in [0, 1].
+            automatic: the layers without any guide.
+            answer: the layers with the guide; the same where there is none.
+            guide: (B, 2, H, W) in [0, 1].
+        """
         boost, cap = self.adapter.config.boost, self.adapter.config.cap
-        if boost == 1 and (cap is None or guided):
+        if boost == 1 and cap is None:
             return answer
-        change = answer.transmission - mixture
-        factor = torch.full_like(change[:, :1, :1, :1], boost)
-        if cap is not None and not guided:
-            size = change.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-            factor = factor * (cap / size.clamp_min(1e-6)).clamp_max(1)
-        return LayerPair(mixture + factor * change, answer.reflection)
+        unasked = automatic.transmission - mixture
+        kept = torch.full_like(unasked[:, :1, :1, :1], boost)
+        if cap is not None:
+            size = unasked.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+            kept = (cap / size.clamp_min(1e-6)).clamp_max(boost)
+        told = guide.amax(dim=1).mean(dim=(1, 2))[:, None, None, None]
+        silent = (1 - told / ASSURED).clamp_min(0)
+        return LayerPair(answer.transmission - silent * (1 - kept) * unasked, answer.reflection)
 
     def _blocks(
         self,

@@ -18,6 +18,7 @@ from magicgen.errors import ConfigError
 from magicgen.models import BlockTransformAutoencoder, VideoTransformer
 from magicgen.models.reflection import LayerPair, ReflectionAdapter, ReflectionNetwork, enlarged
 from magicgen.progress import ProgressEvent, silent
+from magicgen.training.reflection_check import fold_checks
 from magicgen.training.reflection_data import LayerBatch, ReflectionExamples, layer_batches
 from magicgen.training.reflection_losses import LayerTruth, layer_loss
 from magicgen.training.reflection_options import ReflectionTraining
@@ -65,7 +66,12 @@ def build_network(options: ReflectionTraining) -> ReflectionNetwork:
         prompt_tokens=model.prompt_tokens,
         prompt_layers=model.prompt_layers,
         refiner_widths=model.refiner_widths,
+        refiner_blocks=model.refiner_blocks,
+        refiner_dropout=model.refiner_dropout,
+        context=model.context,
         working_side=model.working_side or options.data.short_side,
+        boost=model.boost,
+        cap=model.cap,
     )
     if options.start_from is not None:
         load_averaged_adapter(adapter, options.start_from)
@@ -113,11 +119,27 @@ class ReflectionTrainer(SingleTrainer[ReflectionTraining, LayerBatch, Reflection
             parameter.requires_grad_(True)
         super().__init__(options, network.adapter, device)
         self.dataset = ReflectionExamples(options.data, options.seed)
+        self.checks = fold_checks(options.data, network.adapter.config.working_side, network.step)
+        self.tell: Callable[[str], None] = print
 
     def batches(self, first: int, last: int) -> Iterator[LayerBatch]:
         """Mixtures of the steps from ``first`` up to ``last``."""
         size = self.options.data.batch_size
         return iter(layer_batches(self.dataset, first * size, last * size))
+
+    def save(self) -> None:
+        """Write a checkpoint; where a fold is held out, say how the averaged adapter does on it and on its own."""
+        super().save()
+        if self.checks is None:
+            return
+        self.ema.store(self.parameters)
+        self.ema.copy_to(self.parameters)
+        held, own = (check(self.network) for check in self.checks)
+        self.ema.restore(self.parameters)
+        self.tell(
+            f"step {self.step} held out {held.gain:+.2f} dB ({100 * held.better:.0f} % better), "
+            f"own pairs {own.gain:+.2f} dB, clean scenes {held.clean:.1f} dB"
+        )
 
     def train_step(self, batch: LayerBatch) -> ReflectionStep:
         """One optimiser step."""
@@ -182,6 +204,8 @@ def train_reflection(
     """
     claim_folder(options, options.out, resume=resume)
     trainer = ReflectionTrainer(options, build_network(options), training_device())
+
+    trainer.tell = log
 
     def told(steps: list[ReflectionStep]) -> str:
         known = [each for each in steps if not math.isnan(each.before)]

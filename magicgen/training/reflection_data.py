@@ -33,8 +33,8 @@ from magicgen.synthetic.reflections import (
 from magicgen.training.examples import OrderedSampler, start_worker
 from magicgen.training.reflection_options import ReflectionData
 
-STORED_SIDE = 400
-"""Pairs are kept in memory with this shorter side."""
+STORED_SIDES = 4
+"""Pairs and photos are kept in memory with this many times the shorter side of the training pictures."""
 BANK_SEED = 77_001
 
 
@@ -80,13 +80,19 @@ def fold_names(names: list[str], folds: int, fold: int) -> list[str]:
     return names[bounds[fold] : bounds[fold + 1]]
 
 
+def held_out_names(options: ReflectionData, names: list[str]) -> list[str]:
+    """The names of all folds that a run must not see."""
+    return [name for fold in options.held_out for name in fold_names(names, options.folds, fold)]
+
+
 def load_pairs(options: ReflectionData) -> list[RealPair]:
     """The pairs that a run may train on."""
     if options.pairs is None:
         return []
     names = pair_names(options.pairs)
-    held = set() if options.hold_out is None else set(fold_names(names, options.folds, options.hold_out))
-    return [read_pair(options.pairs, name, STORED_SIDE) for name in names if name not in held]
+    held = held_out_names(options, names)
+    side = STORED_SIDES * options.short_side
+    return [read_pair(options.pairs, name, side) for name in names if name not in held]
 
 
 def read_pair(folder: Path, name: str, short_side: int | None) -> RealPair:
@@ -99,8 +105,8 @@ def read_pair(folder: Path, name: str, short_side: int | None) -> RealPair:
     return RealPair(name, resized(mixture, height, width), resized(transmission, height, width))
 
 
-def load_photos(folder: Path) -> list[np.ndarray]:
-    """All pictures of a folder and its subfolders, in the order of their names, at the stored size.
+def load_photos(folder: Path, side: int) -> list[np.ndarray]:
+    """All pictures of a folder and its subfolders, in the order of their names, with that shorter side.
 
     Raises:
         DatasetError: there are none.
@@ -109,7 +115,7 @@ def load_photos(folder: Path) -> list[np.ndarray]:
     if not names:
         raise DatasetError(f"{folder} holds no pictures; data.photos is a folder of them, or is left out.")
     pictures = [read_image(path) for path in names]
-    scales = [STORED_SIDE / min(picture.shape[:2]) for picture in pictures]
+    scales = [side / min(picture.shape[:2]) for picture in pictures]
     return [
         resized(picture, round(picture.shape[0] * scale), round(picture.shape[1] * scale))
         for picture, scale in zip(pictures, scales, strict=True)
@@ -130,10 +136,10 @@ class ReflectionExamples(Dataset):
     def __init__(self, options: ReflectionData, seed: int) -> None:
         self.options, self.seed = options, seed
         self.pairs = load_pairs(options)
-        self.settings = MixtureSettings(clean=options.clean)
+        self.settings = MixtureSettings(clean=0)
         self.guides = GuideShares(none=(1 - options.guides) * _guided_share() / max(options.guides, 1e-6))
         self.bank: list[np.ndarray] = []
-        self.photos = [] if options.photos is None else load_photos(options.photos)
+        self.photos = [] if options.photos is None else load_photos(options.photos, STORED_SIDES * options.short_side)
 
     def size(self, index: int) -> tuple[int, int]:
         """(H, W) of the batch that example ``index`` belongs to, before the octave."""
@@ -171,6 +177,8 @@ class ReflectionExamples(Dataset):
                 (shares.transplanted, self._transplanted),
                 (shares.composed, self._composed),
             ]
+        if rng.random() < self.options.clean:
+            return self._clean(rng, height, width)
         weights = np.array([share for share, _ in kinds]) if self.pairs else np.ones(1)
         make = kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))][1]
         return make(rng, height, width)
@@ -179,30 +187,62 @@ class ReflectionExamples(Dataset):
         scene, other = self._picture(rng, height, width), self._picture(rng, height, width)
         return compose(rng, scene, other, self.settings)
 
+    def _clean(self, rng: np.random.Generator, height: int, width: int) -> Mixture:
+        scene = self._scene(rng, height, width)
+        return compose(rng, scene, scene, MixtureSettings(clean=1))
+
     def _composed(self, rng: np.random.Generator, height: int, width: int) -> Mixture:
-        scene = self._cut(rng, self._pair(rng), height, width)[1]
-        if rng.random() < 0.25:
+        scene = self._scene(rng, height, width)
+        if rng.random() < 0.2:
             other = self._picture(rng, height, width)
         else:
-            other = self._cut(rng, self._pair(rng), height, width, largest=0.9)[1]
+            both = self._cut(rng, self._pair(rng), height, width, largest=0.9)
+            other = self._tone(rng)(both[int(rng.integers(2))])
         return compose(rng, scene, other, self.settings)
 
     def _transplanted(self, rng: np.random.Generator, height: int, width: int) -> Mixture:
-        scene = self._cut(rng, self._pair(rng), height, width)[1]
-        layer, _ = real_layer(*self._cut(rng, self._pair(rng), height, width))
+        scene = self._scene(rng, height, width)
+        layer = self._layer(rng, height, width)
+        if rng.random() < 0.2:
+            share = np.float32(rng.uniform(0.2, 0.8))
+            layer = share * layer + (1 - share) * self._layer(rng, height, width)
         layer = np.asarray(cv2.GaussianBlur(layer, (0, 0), 0.7), np.float32)  # edges of pairs that are a pixel apart
         strength = float(np.exp(rng.uniform(-0.7, 0.4)))
         return transplant(rng, scene, layer, self.settings, strength)
 
-    def _real(self, rng: np.random.Generator, height: int, width: int) -> Mixture:
+    def _scene(self, rng: np.random.Generator, height: int, width: int) -> Floats:
+        """What lies behind the glass: mostly the scene of a pair, sometimes what a pair mirrors, exposed as a photo of
+        its own, or a picture that is from no pair."""
+        kind = rng.random() if self.pairs else 0.0
+        if kind < 0.1:
+            return self._picture(rng, height, width)
+        if kind > 0.25:
+            return self._tone(rng)(self._cut(rng, self._pair(rng), height, width)[1])
+        layer = self._layer(rng, height, width)
+        return encode(layer * np.float32(rng.uniform(0.4, 1.1) / max(float(np.percentile(layer, 98)), 0.02)))
+
+    def _layer(self, rng: np.random.Generator, height: int, width: int) -> Floats:
+        """Light of a pair's reflection, of its own colours and strength."""
+        tone = self._tone(rng)
         mixture, scene = self._cut(rng, self._pair(rng), height, width)
-        gain = np.exp(rng.normal(0, 0.12)) * np.exp(rng.normal(0, 0.04, 3))
-        share = 1.0 if rng.random() < 0.5 else float(rng.uniform(0.3, 1.15))
-        light = decode(scene)
-        mixed = np.maximum(light + np.float32(share) * (decode(mixture) - light), 0)
-        mixture, scene = encode(mixed * gain.astype(np.float32)), encode(light * gain.astype(np.float32))
+        return real_layer(tone(mixture), tone(scene))[0]
+
+    def _real(self, rng: np.random.Generator, height: int, width: int) -> Mixture:
+        tone = self._tone(rng)
+        mixture, scene = (tone(cut) for cut in self._cut(rng, self._pair(rng), height, width))
+        if rng.random() < 0.5:
+            light, share = decode(scene), np.float32(rng.uniform(0.3, 1.25))
+            mixture = encode(np.maximum(light + share * (decode(mixture) - light), 0))
         layer, attenuation = real_layer(mixture, scene)
         return Mixture(mixture, scene, encode(layer), attenuation)
+
+    def _tone(self, rng: np.random.Generator) -> Callable[[Floats], Floats]:
+        """Another exposure, contrast and white balance, the same for all pictures that it is given."""
+        wide = self.options.tones
+        gain = np.exp(wide * (rng.normal(0, 0.16) + rng.normal(0, 0.05, 3))).astype(np.float32)
+        power = np.float32(np.exp(wide * rng.normal(0, 0.15)))
+        order = rng.permutation(3) if rng.random() < 0.2 * wide else np.arange(3)
+        return lambda srgb: np.clip(gain * np.power(srgb, power), 0, 1)[..., order]
 
     def _pair(self, rng: np.random.Generator) -> RealPair:
         return self.pairs[int(rng.integers(len(self.pairs)))]
@@ -212,8 +252,9 @@ class ReflectionExamples(Dataset):
     ) -> tuple[Floats, Floats]:
         """The same random window of both pictures, flipped or not, at a size."""
         rows, columns = pair.mixture.shape[:2]
-        scale = min(rows / height, columns / width) * rng.uniform(0.6, largest)
-        high, wide = min(rows, round(height * scale)), min(columns, round(width * scale))
+        scale = min(rows / height, columns / width) * rng.uniform(self.options.smallest, largest)
+        squeeze = float(np.exp(rng.normal(0, 0.08)))
+        high, wide = min(rows, round(height * scale * squeeze)), min(columns, round(width * scale / squeeze))
         top, left = int(rng.integers(rows - high + 1)), int(rng.integers(columns - wide + 1))
         flip, turn = rng.random() < 0.5, rng.random() < 0.1
         cuts = []

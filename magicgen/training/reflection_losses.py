@@ -29,7 +29,7 @@ def layer_loss(answer: LayerPair, truth: LayerTruth, weights: ReflectionLoss) ->
     """The whole loss of a solution, ()."""
     clear, target = answer.transmission, truth.transmission
     squared = (clear - target).square().flatten(1).mean(dim=1)
-    loss = weights.decibel * (squared + 1e-4).log().mean()
+    loss = weights.decibel * (squared + weights.floor).log().mean()
     loss = loss + weights.absolute * (clear - target).abs().mean()
     loss = loss + weights.gradient * gradient_loss(clear, target)
     if weights.structure:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from magicgen.config import StrictModel
 from magicgen.training.options import OptimizerOptions, Positive, Share
 
+Fold = Annotated[int, Field(ge=0)]
 Weight = Annotated[float, Field(ge=0)]
 
 
@@ -33,10 +34,12 @@ class ReflectionData(StrictModel):
         photos: folder of pictures that synthetic mixtures take scenes and reflections from, beside scikit-image's
             photos and drawn scenes; None for those alone.
         folds: the pairs, in the order of their names, are cut into this many runs.
-        hold_out: the fold that is left out; None trains on all.
+        hold_out: the fold or folds that are left out; None trains on all.
         short_side, long_side: of the training pictures (multiples of 16).
         fine_share: share of the steps that also train the refiner one octave finer, on tiles.
-        clean: share of composed pictures without reflection.
+        clean: share of the pictures without reflection.
+        tones: how widely exposure, contrast and white balance of pairs are varied; 0 leaves them as they are.
+        smallest: side of the smallest window that is cut from a pair, of the picture's.
         bank: how many drawn scenes are kept as scenes and reflections.
         guides: share of the pictures that come with a simulated guide.
     """
@@ -44,22 +47,31 @@ class ReflectionData(StrictModel):
     pairs: Path | None = None
     photos: Path | None = None
     folds: Positive = 5
-    hold_out: Annotated[int, Field(ge=0)] | None = None
+    hold_out: Fold | tuple[Fold, ...] | None = None
     short_side: Positive = 160
     long_side: Positive = 208
     batch_size: Positive = 8
     workers: Annotated[int, Field(ge=0)] = 0
     fine_share: Share = 0.15
     clean: Share = 0.1
+    tones: Weight = 1.0
+    smallest: Annotated[float, Field(gt=0, le=0.9)] = 0.6
     bank: Positive = 96
     guides: Share = 0.5
     shares: MixtureShares = MixtureShares()
 
+    @property
+    def held_out(self) -> tuple[int, ...]:
+        """The folds that are left out."""
+        if self.hold_out is None:
+            return ()
+        return self.hold_out if isinstance(self.hold_out, tuple) else (self.hold_out,)
+
     @model_validator(mode="after")
     def _fits(self) -> "ReflectionData":
-        if self.short_side % 32 or self.long_side % 16 or self.long_side < self.short_side:
-            raise ValueError("short_side must be a multiple of 32, long_side a multiple of 16 and not below it")
-        if self.hold_out is not None and self.hold_out >= self.folds:
+        if self.short_side % 16 or self.long_side % 16 or self.long_side < self.short_side:
+            raise ValueError("short_side and long_side must be multiples of 16, and long_side not below short_side")
+        if any(fold >= self.folds for fold in self.held_out):
             raise ValueError(f"hold_out counts from 0 to {self.folds - 1}")
         return self
 
@@ -69,22 +81,34 @@ class ReflectionModel(StrictModel):
 
     Attributes:
         base: a preset's name or the path of a pipeline folder.
-        rank, prompt_tokens, prompt_layers, refiner_widths: see :class:`magicgen.models.reflection.ReflectionAdapter`.
+        rank, prompt_tokens, prompt_layers, refiner_widths, refiner_blocks, refiner_dropout, context: see
+            :class:`magicgen.models.reflection.ReflectionAdapter`.
         working_side: shorter side at which the adapter will see photos; None for that of the training pictures.
+        boost, cap: see :class:`magicgen.models.reflection.ReflectionAdapter`; nothing that training looks at.
     """
 
     base: str = "tiny"
     rank: Positive = 32
     prompt_tokens: Positive = 4
     prompt_layers: tuple[int, ...] = (1, 2)
-    refiner_widths: tuple[int, ...] = (32, 64, 96, 128)
+    refiner_widths: tuple[int, ...] = (32, 64, 128)
+    refiner_blocks: tuple[int, ...] = (1, 2, 2)
+    refiner_dropout: Share = 0.0
+    context: Positive = 2
     working_side: Positive | None = None
+    boost: Weight = 1.0
+    cap: Annotated[float, Field(gt=0)] | None = None
 
 
 class ReflectionLoss(StrictModel):
-    """Weights of the terms; see :mod:`magicgen.training.reflection_losses`."""
+    """Weights of the terms; see :mod:`magicgen.training.reflection_losses`.
+
+    ``floor`` is added to the squared error before its logarithm: the larger, the less pictures that are nearly right
+    count.
+    """
 
     decibel: Weight = 0.1
+    floor: Annotated[float, Field(gt=0)] = 1e-4
     absolute: Weight = 1.0
     gradient: Weight = 0.6
     structure: Weight = 0.2

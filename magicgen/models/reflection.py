@@ -223,8 +223,8 @@ class ReflectionNetwork(nn.Module):
     def calibrated(
         self, mixture: torch.Tensor, automatic: LayerPair, answer: LayerPair, guide: torch.Tensor
     ) -> LayerPair:
-        """The answer with the automatic part of its change scaled as the adapter's ``boost`` and ``cap`` say. What a guide
-        adds counts in full; the more of the picture a guide speaks of, the less is scaled.
+        """The answer with the automatic part of its change scaled as the adapter's ``boost`` and ``cap`` say. What a
+        guide adds counts in full; the more of the picture a guide speaks of, the less is scaled.
 
         Args:
             mixture: (B, 3, H, W) in [0, 1].

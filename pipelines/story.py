@@ -21,18 +21,19 @@ from diffusers import DiffusionPipeline
 from magicgen.attention.cast_memory import CastCache
 from magicgen.attention.regions import RegionBox, RegionPlan
 from magicgen.control.story import Character, Panel, Subject
-from magicgen.control.story_canvas import differs, figure_share, lines_inside, plain_ground, rough_picture, sized
+from magicgen.control.story_canvas import differs, figure_share, lines_inside, rough_picture, sized
 from magicgen.control.story_slot import as_slot
 from magicgen.errors import StoryError, WeightsError
 from magicgen.models import BlockTransformAutoencoder, ControlBranch, VideoTransformer, WordTextEncoder
 from magicgen.models.conditioning import decode_video
 from magicgen.models.story import StoryConditions, StoryNetwork
 from magicgen.progress import CancelToken
-from magicgen.sampling import Scheduler, StepCallback, StepReport, denoise, guided
+from magicgen.sampling import Scheduler, StepCallback, StepReport, denoise, guided, mirrored_noise
 from magicgen.synthetic.poses import Action
 from magicgen.synthetic.scenery import filled_parts, sketch_of
 from magicgen.synthetic.skeleton import draw_keypoints
-from magicgen.synthetic.story_examples import ALONE_BOX, PAPER, SHEET_YAWS, SLOTS, canonical_points
+from magicgen.synthetic.story_draft import figure_draft, figure_ground
+from magicgen.synthetic.story_examples import PAPER, SHEET_YAWS, SLOTS, canonical_points
 
 UInt8 = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -216,7 +217,7 @@ class StoryPipeline(DiffusionPipeline):
             else self._conditions(replace(picture, prompts=("",) * len(picture.prompts)), size, regional)
         )
         draws = draws or self.config.default_draws
-        noise = torch.randn((draws, *given.plate.shape[1:]), generator=generator, device="cpu").to(self.device)
+        noise = mirrored_noise(draws, given.plate.shape[1:], generator).to(self.device)
         latents, skip = self._start(picture, noise, steps)
         cast, active = _fingerprint(given), tuple(self._active)
 
@@ -250,25 +251,31 @@ class StoryPipeline(DiffusionPipeline):
         """
         height, width = self.config.default_height, self.config.default_width
         known = as_slot(references[0], height, width // SLOTS) if references else None
-        boxes = tuple((index / SLOTS, 0.0, (index + 1) / SLOTS, 1.0) for index in range(SLOTS))
         words = _with_article(character.description)
-        points = [
-            canonical_points(height, width, (index + 0.5) / SLOTS, yaw, Action.STANDS)
-            for index, yaw in enumerate(SHEET_YAWS)
-        ]
-        picture = Picture(
-            PAPER,
-            tuple(f"{words} stands{view}" for view in VIEWS),
-            boxes,
-            (known,) * SLOTS,
-            plain_ground(height, width),
-            draw_keypoints(np.stack(points), height, width),
-        )
+        prompts = tuple(f"{words} stands{view}" for view in VIEWS)
+        stands = [(index, yaw, Action.STANDS) for index, yaw in enumerate(SHEET_YAWS)]
         with self._playing((character.name,)):
-            drawn = self(picture, num_inference_steps=steps, generator=_generator(seed))
+            drawn = self(self._figures(prompts, known, stands), num_inference_steps=steps, generator=_generator(seed))
         if known is not None:
             drawn[:, : known.shape[1]] = known
         return drawn
+
+    def _figures(
+        self, prompts: tuple[str, ...], slot: UInt8 | None, stands: Sequence[tuple[int, float, Action]]
+    ) -> Picture:
+        """One character on a plain ground that sets it off, in some thirds (third, yaw, action) of the picture. The
+        picture by which it is known, brought into pose, is the draft."""
+        height, width = self.config.default_height, self.config.default_width
+        known = None if slot is None else sized(slot, height, width // SLOTS)
+        ground, points = figure_ground(prompts[0], known, height, width), []
+        for place, yaw, action in stands:
+            part = slice(place * width // SLOTS, (place + 1) * width // SLOTS)
+            if known is not None:
+                ground[:, part] = figure_draft(known, ground[:, part], yaw, action)
+            points.append(canonical_points(height, width, (place + 0.5) / SLOTS, yaw, action))
+        boxes = tuple((place / SLOTS, 0.0, (place + 1) / SLOTS, 1.0) for place, _, _ in stands)
+        condition = draw_keypoints(np.stack(points), height, width)
+        return Picture(PAPER, prompts, boxes, (slot,) * len(prompts), ground, condition)
 
     def slot(self, sheet: UInt8) -> UInt8:
         """The picture by which a character is known: the front view of a sheet."""
@@ -319,16 +326,7 @@ class StoryPipeline(DiffusionPipeline):
         self, subject: Subject, slot: UInt8 | None, *, seed: int, steps: int | None = None, regional: bool = True
     ) -> UInt8:
         """One subject on a plain ground, large, in its pose and view; (h, w, 3) uint8 of the weights' own size."""
-        height, width = self.config.default_height, self.config.default_width
-        points = canonical_points(height, width, 0.5, subject.yaw, pose_of(subject))
-        picture = Picture(
-            PAPER,
-            (subject.prompt,),
-            (ALONE_BOX,),
-            (slot,),
-            plain_ground(height, width),
-            draw_keypoints(points[None], height, width),
-        )
+        picture = self._figures((subject.prompt,), slot, [(SLOTS // 2, subject.yaw, pose_of(subject))])
         with self._playing((subject.character,)):
             return self(picture, num_inference_steps=steps, generator=_generator(seed), regional=regional)
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from magicgen.control.geometry import Box
 from magicgen.control.story import Character, Panel, StoryPage, Subject
+from magicgen.control.story_ground import from_ground
 from magicgen.control.story_sketch import Cutout, compose, cut_out, noise_level, paste, read_sketch
 from magicgen.errors import StoryError
 from magicgen.jobs.story_book import Book, digest, digest_file, seed_for
@@ -358,9 +359,9 @@ def foreground(picture: UInt8) -> Bools:
     so that the haze stays outside, and there is no edge that GrabCut could find.
     """
     if noise_level(picture) > GRAINY:
-        distance = _from_ground(cv2.medianBlur(picture, 3))
+        distance = from_ground(cv2.medianBlur(picture, 3))
         return _smooth_silhouette((distance > _threshold(distance)).astype(np.uint8))
-    distance = _from_ground(picture)
+    distance = from_ground(picture)
     rough = cv2.morphologyEx((distance > 8).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     whole = _silhouette(_main_part(rough))
     if not whole.any() or whole.mean() > 0.9:
@@ -371,13 +372,6 @@ def foreground(picture: UInt8) -> Bools:
     # a white subject on white paper is held together by its outline only, which GrabCut does not know
     agree = (refined & whole).sum() / max(1, (refined | whole).sum())
     return refined if agree > 0.9 else whole
-
-
-def _from_ground(picture: UInt8) -> Floats:
-    """(h, w) float32 Lab distance from the colour of the border."""
-    lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB).astype(np.float32)
-    frame = np.concatenate([lab[:3].reshape(-1, 3), lab[:, :3].reshape(-1, 3), lab[:, -3:].reshape(-1, 3)])
-    return np.linalg.norm(lab - np.median(frame, axis=0), axis=2)
 
 
 def _threshold(distance: Floats) -> float:

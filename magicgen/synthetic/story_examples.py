@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from magicgen.control.story_canvas import lined
+from magicgen.control.story_ground import drawn_figure
 from magicgen.control.story_sketch import edge_lines
 from magicgen.synthetic.actors import Canvas, CharacterActor, Place
 from magicgen.synthetic.characters import Design, random_design
@@ -22,6 +23,7 @@ from magicgen.synthetic.landscapes import PLACES, TIMES, grained, paint_place
 from magicgen.synthetic.layout import TOLD, YAWS, Figure, fitted, panel_scene, random_story
 from magicgen.synthetic.plan import Background, ObjectPlan, ScenePlan, SceneSettings, place_words
 from magicgen.synthetic.poses import Action, posed
+from magicgen.synthetic.reposed import reposed
 from magicgen.synthetic.scene import SceneClip, render_scene
 from magicgen.synthetic.scenery import filled_parts, place_lines
 from magicgen.synthetic.skeleton import Frame, draw_keypoints, joints, rotate
@@ -35,6 +37,7 @@ SIZE = 0.64
 GROUND = 0.95
 PAPER = "plain background"
 SHEET_YAWS = (0.0, 90.0, 180.0)
+ALONE_YAWS = (*YAWS, 90.0, -90.0, 180.0)
 ALONE_BOX = (1 / 3, 0.0, 2 / 3, 1.0)
 """Where a subject is drawn alone: as large as in a sheet, in the middle."""
 
@@ -50,9 +53,10 @@ class Use(Enum):
 
 @dataclass(frozen=True)
 class StoryShares:
-    """How often a condition is given; the rest is left out, so that each works alone."""
+    """How often a condition is given; the rest is left out, so that each works alone. ``moved`` is that of a reference
+    brought into pose as the draft of a figure alone, where the reference is told."""
 
-    uses: tuple[float, float, float, float] = (0.32, 0.14, 0.3, 0.24)
+    uses: tuple[float, float, float, float] = (0.5, 0.12, 0.26, 0.12)
     plate: float = 0.85
     cast: float = 0.75
     sketch: float = 0.65
@@ -61,6 +65,7 @@ class StoryShares:
     crops: float = 0.5
     words: float = 0.92
     scenery: float = 0.88
+    moved: float = 0.9
 
 
 @dataclass(frozen=True)
@@ -165,6 +170,20 @@ def pasted_roughly(rng: np.random.Generator, picture: Images, plate: Images, mas
     return np.clip(plate * (1 - share) + rough * share, 0, 255).astype(np.uint8)
 
 
+def moved_reference(slot: Images, mask: np.ndarray, ground: Images, points: Floats, yaw: float) -> Images:
+    """A front view brought into a pose on a plain ground: the draft of a figure alone.
+
+    Args:
+        slot: (h, w, 3) uint8, the character as :func:`draw_cast` draws it. mask: (h, w) bool, where it is.
+        ground: (h, w, 3) uint8. points: (17, 3) joints to be, normalised. yaw: the view, degrees.
+    """
+    height, width = mask.shape
+    standing = canonical_points(height, width, 0.5, 0.0, Action.STANDS)
+    colours, cover = reposed(slot, mask, standing, points, yaw, SIZE * height)
+    share = cover[..., None]
+    return np.asarray(np.round(ground * (1 - share) + colours * share), np.uint8)
+
+
 def random_picture(rng: np.random.Generator, height: int, width: int, shares: StoryShares) -> StoryPicture:
     """One training example of any use; the same generator state gives the same bytes."""
     weights = np.asarray(shares.uses) / sum(shares.uses)
@@ -198,17 +217,19 @@ def _alone(rng: np.random.Generator, height: int, width: int, shares: StoryShare
     """Characters alone, each in a third of its own: three lessons in one picture."""
     count = int(rng.choice([1, 2, 3], p=[0.2, 0.1, 0.7]))
     thirds = [1] if count == 1 else sorted(rng.permutation(SLOTS)[:count].tolist())
-    placed, boxes, prompts, points = [], [], [], []
+    placed, boxes, prompts, points, yaws = [], [], [], [], []
     for third in thirds:
         design = random_design(rng)
-        action, yaw = TOLD[int(rng.integers(len(TOLD)))], float(rng.choice([*YAWS, 180.0]))
+        action, yaw = TOLD[int(rng.integers(len(TOLD)))], float(rng.choice(ALONE_YAWS))
+        yaws.append(yaw)
         place = canonical_place(height, (third + 0.5) * width / SLOTS, SIZE, yaw, action, design.frame)
         placed.append((design, place))
         boxes.append((third / SLOTS, 0.0, (third + 1) / SLOTS, 1.0))
         prompts.append(Figure(design, boxes[-1], action, yaw).prompt)
         points.append(skeleton_points(place, height, width, action))
     clip = _rendered(height, width, paper(rng, height, width), placed)
-    return _told(rng, clip, boxes, prompts, [design for design, _ in placed], points, shares, PAPER, skeletons=0.88)
+    told = _told(rng, clip, boxes, prompts, [design for design, _ in placed], points, shares, PAPER, skeletons=0.88)
+    return _drafted(rng, told, points, yaws, shares)
 
 
 def _sheet(rng: np.random.Generator, height: int, width: int, shares: StoryShares) -> StoryPicture:
@@ -222,7 +243,34 @@ def _sheet(rng: np.random.Generator, height: int, width: int, shares: StoryShare
         points.append(skeleton_points(place, height, width, Action.STANDS))
     clip = _rendered(height, width, paper(rng, height, width), placed)
     told = replace(shares, cast=0.2)
-    return _told(rng, clip, boxes, prompts, [design] * SLOTS, points, told, PAPER, skeletons=0.95)
+    given = _told(rng, clip, boxes, prompts, [design] * SLOTS, points, told, PAPER, skeletons=0.95)
+    return _drafted(rng, given, points, list(SHEET_YAWS), shares)
+
+
+def _drafted(
+    rng: np.random.Generator, told: StoryPicture, points: list[Floats], yaws: list[float], shares: StoryShares
+) -> StoryPicture:
+    """Figures in thirds whose references are told, mostly with these brought into pose as the draft."""
+    if told.plate is None:
+        return told
+    draft, third = told.plate.copy(), told.plate.shape[1] // SLOTS
+    for index, (wanted, yaw) in enumerate(zip(points, yaws, strict=True)):
+        if not told.cast_known[index] or rng.random() >= shares.moved:
+            continue
+        slot = told.cast[:, index * third : (index + 1) * third]
+        place = round(float(told.boxes[index, 0]) * SLOTS)
+        window = slice(place * third, (place + 1) * third)
+        local = wanted * np.array((SLOTS, 1, 1), np.float32) - np.array((place, 0, 0), np.float32)
+        mask = drawn_figure(np.ascontiguousarray(slot))
+        seen = worn_down(rng, slot) if rng.random() < 0.5 else slot
+        draft[:, window] = moved_reference(seen, mask, draft[:, window], local, yaw)
+    return replace(told, crops=draft)
+
+
+def worn_down(rng: np.random.Generator, picture: Images) -> Images:
+    """A picture with the blur and the grain of one that a small model drew."""
+    blurred = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.2, 1.0)).astype(np.float32)
+    return np.clip(blurred + rng.normal(0, rng.uniform(0, 14), picture.shape), 0, 255).astype(np.uint8)
 
 
 def _panel(rng: np.random.Generator, height: int, width: int, shares: StoryShares) -> StoryPicture:

@@ -49,14 +49,14 @@ def test_the_grain_of_small_models_is_not_taken_for_a_figure() -> None:
 
 
 def test_grounds_stand_off_from_figures() -> None:
-    assert contrasting([(244, 240, 232)]) != GROUNDS[0]
-    assert contrasting([(52, 50, 56)]) == GROUNDS[0]
     assert contrasting([]) == GROUNDS[0]
-    told = figure_ground("a white duck sits", None, HEIGHT, WIDTH)
+    for colour in [(244, 240, 232), (52, 50, 56), (140, 165, 190), (205, 150, 140)]:
+        assert max(abs(a - b) for a, b in zip(contrasting([colour]), colour, strict=True)) > 50
+    told = figure_ground("a blue duck sits", None, HEIGHT, WIDTH)
     assert told.shape == (HEIGHT, WIDTH, 3)
-    assert np.abs(told[0, 0].astype(int) - (244, 240, 232)).max() > 60
-    shown = figure_ground("a red fox", drawn(character("duck", "white"), PAPER), HEIGHT, WIDTH)
-    assert tuple(shown[0, 0]) != GROUNDS[0]
+    shown = figure_ground("a duck", drawn(character("duck", "blue"), PAPER), HEIGHT, WIDTH)
+    for ground in (told, shown):
+        assert np.abs(ground[0, 0].astype(int) - (58, 106, 196)).max() > 50
 
 
 def test_a_standing_figure_stays_as_its_picture_shows_it() -> None:

@@ -1,6 +1,7 @@
 """A figure on a plain ground: where it is, and which ground sets it off."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,8 +12,9 @@ Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 Colour = tuple[int, int, int]
 
-GROUNDS: tuple[Colour, ...] = ((245, 245, 245), (140, 165, 190), (205, 150, 140), (140, 180, 135), (120, 120, 128))
-"""Papers on which figures are drawn alone: light, bluish, reddish, greenish, dark."""
+GROUNDS: tuple[Colour, ...] = ((140, 165, 190), (205, 150, 140), (140, 180, 135), (175, 150, 200), (120, 120, 128))
+"""Papers on which figures are drawn alone: bluish, reddish, greenish, violet, gray. None is light: snouts and bellies that
+a front view does not show, or hardly, are often white."""
 INK_APART = 40.0
 """Distance from the ground, in steps of 8 bits, that an outline has and a blend of paper and fur mostly has not."""
 CLEAR = 45.0
@@ -37,12 +39,26 @@ def drawn_figure(picture: UInt8) -> Bools:
     large = max((cv2.contourArea(contour) for contour in contours), default=0.0)
     kept = [contour for contour in contours if cv2.contourArea(contour) >= 0.02 * large]
     cv2.drawContours(full, kept, -1, 1, cv2.FILLED)
+    full[_bare_paper(picture)] = 0
     # the rim is half paper, except where it is ink
     inner = cv2.erode(np.pad(full, 1), np.ones((3, 3), np.uint8))[1:-1, 1:-1]
     return (inner > 0) | ((full > 0) & (distance > INK_APART))
 
 
-def _frame(values: Floats) -> Floats:
+def _bare_paper(picture: UInt8) -> Bools:
+    """(h, w) bool: paper to the last bit, also where lines enclose it, as between legs; fur is shaded."""
+    same = (picture == np.median(_frame(picture), axis=0).astype(np.uint8)).all(axis=2)
+    return patches(same)
+
+
+def patches(mask: Bools, least: int = 8) -> Bools:
+    """(h, w) bool: the connected pieces of a mask with at least ``least`` pixels."""
+    count, labels, facts, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    large = [index for index in range(1, count) if facts[index, cv2.CC_STAT_AREA] >= least]
+    return np.isin(labels, large)
+
+
+def _frame(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The values along the border, (n, ...)."""
     channels = values.shape[2:]
     sides = (values[:3], values[:, :3], values[:, -3:])
@@ -50,7 +66,7 @@ def _frame(values: Floats) -> Floats:
 
 
 def contrasting(colours: Sequence[Colour] | UInt8) -> Colour:
-    """The ground of :data:`GROUNDS` from which these colours, (n, 3), stand out; the light one where there are none."""
+    """The ground of :data:`GROUNDS` from which these colours, (n, 3), stand out; the first where there are none."""
     if not len(colours):
         return GROUNDS[0]
     seen = _lab(np.asarray(colours, np.uint8)[None])[0]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from magicgen.control.geometry import Box
 from magicgen.control.story import Character, Panel, StoryPage, Subject
-from magicgen.control.story_ground import from_ground
+from magicgen.control.story_ground import from_ground, patches
 from magicgen.control.story_sketch import Cutout, compose, cut_out, noise_level, paste, read_sketch
 from magicgen.errors import StoryError
 from magicgen.jobs.story_book import Book, digest, digest_file, seed_for
@@ -350,6 +350,8 @@ class Studio:
 
 GRAINY = 0.64
 """Noise in grey levels that drawings and photographs on plain grounds do not have, and pictures of small models do."""
+GAP = 0.4
+"""Share of the threshold below which the ground is seen through a figure, as between its legs."""
 
 
 def foreground(picture: UInt8) -> Bools:
@@ -360,7 +362,9 @@ def foreground(picture: UInt8) -> Bools:
     """
     if noise_level(picture) > GRAINY:
         distance = from_ground(cv2.medianBlur(picture, 3))
-        return _smooth_silhouette((distance > _threshold(distance)).astype(np.uint8))
+        threshold = _threshold(distance)
+        whole = _smooth_silhouette((distance > threshold).astype(np.uint8))
+        return whole & ~patches(whole & (distance < GAP * threshold))
     distance = from_ground(picture)
     rough = cv2.morphologyEx((distance > 8).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     whole = _silhouette(_main_part(rough))

@@ -167,5 +167,5 @@ def _head(
     top = before[NECK, 1] - (_FRAME.head_y + 0.75 * _FRAME.head_radii[1] - _FRAME.shoulder_y - 0.05) * size
     off = columns - np.float32(after[NECK, 0])
     x = np.where(layer.y < top, off + np.float32(before[NECK, 0]), layer.x).astype(np.float32)
-    beside = (layer.y >= top) & (np.abs(off) >= radius)
+    beside = np.abs(off) >= np.where(layer.y >= top, 1.0, 1.25) * radius
     return _Layer(x, layer.y, layer.share * ~beside if abs(yaw) > SIDEWAYS else layer.share)

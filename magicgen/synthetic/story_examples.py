@@ -20,7 +20,7 @@ from magicgen.synthetic.colours import Images
 from magicgen.synthetic.compose import NoShadow, blend
 from magicgen.synthetic.geometry import Floats
 from magicgen.synthetic.landscapes import PLACES, TIMES, grained, paint_place
-from magicgen.synthetic.layout import TOLD, YAWS, Figure, fitted, panel_scene, random_story
+from magicgen.synthetic.layout import TOLD, Figure, fitted, panel_scene, random_story
 from magicgen.synthetic.plan import Background, ObjectPlan, ScenePlan, SceneSettings, place_words
 from magicgen.synthetic.poses import Action, posed
 from magicgen.synthetic.reposed import reposed
@@ -37,7 +37,7 @@ SIZE = 0.64
 GROUND = 0.95
 PAPER = "plain background"
 SHEET_YAWS = (0.0, 90.0, 180.0)
-ALONE_YAWS = (*YAWS, 90.0, -90.0, 180.0)
+ALONE_YAWS = (0.0, 35.0, -35.0, *(90.0, -90.0) * 3, 180.0)
 ALONE_BOX = (1 / 3, 0.0, 2 / 3, 1.0)
 """Where a subject is drawn alone: as large as in a sheet, in the middle."""
 
@@ -56,7 +56,7 @@ class StoryShares:
     """How often a condition is given; the rest is left out, so that each works alone. ``moved`` is that of a reference
     brought into pose as the draft of a figure alone, where the reference is told."""
 
-    uses: tuple[float, float, float, float] = (0.5, 0.12, 0.26, 0.12)
+    uses: tuple[float, float, float, float] = (0.64, 0.08, 0.22, 0.06)
     plate: float = 0.85
     cast: float = 0.75
     sketch: float = 0.65

@@ -13,8 +13,8 @@ Floats = npt.NDArray[np.float32]
 Colour = tuple[int, int, int]
 
 GROUNDS: tuple[Colour, ...] = ((140, 165, 190), (205, 150, 140), (140, 180, 135), (175, 150, 200), (120, 120, 128))
-"""Papers on which figures are drawn alone: bluish, reddish, greenish, violet, gray. None is light: snouts and bellies that
-a front view does not show, or hardly, are often white."""
+"""Papers on which figures are drawn alone: bluish, reddish, greenish, violet, gray. None is light: snouts that a front
+view hardly shows are often white."""
 INK_APART = 40.0
 """Distance from the ground, in steps of 8 bits, that an outline has and a blend of paper and fur mostly has not."""
 CLEAR = 45.0

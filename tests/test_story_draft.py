@@ -9,7 +9,7 @@ from magicgen.sampling import mirrored_noise
 from magicgen.synthetic.characters import Design, design
 from magicgen.synthetic.poses import Action
 from magicgen.synthetic.story_draft import figure_draft, figure_ground
-from magicgen.synthetic.story_examples import SIZE, canonical_place, canonical_points, draw_alone
+from magicgen.synthetic.story_examples import SIZE, canonical_place, canonical_points, draw_alone, moved_reference
 
 HEIGHT, WIDTH = 128, 64
 PAPER = np.full((HEIGHT, WIDTH, 3), 246, np.uint8)
@@ -87,11 +87,26 @@ def test_the_raised_hand_of_a_waving_figure_has_its_colour() -> None:
 
 
 def test_nobody_looks_out_of_the_back_of_a_head() -> None:
-    who = character("bear", "golden")
-    draft = figure_draft(drawn(who, PAPER), np.full_like(PAPER, 140), 180.0, Action.STANDS)
+    picture = drawn(character("bear", "golden"), PAPER)
+    points = canonical_points(HEIGHT, WIDTH, 0.5, 180.0, Action.STANDS)
+    draft = moved_reference(picture, drawn_figure(picture), np.full_like(PAPER, 140), points, 180.0)
     eyes = canonical_points(HEIGHT, WIDTH, 0.5, 0.0, Action.STANDS)[1:3]
     for x, y, _ in eyes:
         assert draft[round(y * HEIGHT), round(x * WIDTH)].astype(int).sum() > 250
+
+
+@pytest.mark.parametrize("yaw", [90.0, -90.0, 180.0])
+def test_views_that_a_front_view_does_not_show_are_left_to_the_model(yaw: float) -> None:
+    ground = np.full_like(PAPER, 140)
+    assert np.array_equal(figure_draft(drawn(character("bear", "brown"), PAPER), ground, yaw, Action.STANDS), ground)
+
+
+def test_what_is_held_may_touch_the_border_of_a_clean_drawing() -> None:
+    who = character("panda", "white")
+    picture = drawn(who, PAPER)
+    picture[20:70, -4:] = (120, 60, 170)
+    truth = covered(who)
+    assert (truth & drawn_figure(picture)).sum() > 0.98 * truth.sum()
 
 
 def test_a_reference_without_a_plain_ground_gives_no_draft() -> None:

@@ -15,8 +15,13 @@ Colour = tuple[int, int, int]
 GROUNDS: tuple[Colour, ...] = ((140, 165, 190), (205, 150, 140), (140, 180, 135), (175, 150, 200), (120, 120, 128))
 """Papers on which figures are drawn alone: bluish, reddish, greenish, violet, gray. None is light: snouts that a front
 view hardly shows are often white."""
+CLEAN = 0.7
+"""Distance from its own median, in steps of 8 bits, within which half of a clean drawing's border stays; things that are
+held may touch the rest."""
 INK_APART = 40.0
 """Distance from the ground, in steps of 8 bits, that an outline has and a blend of paper and fur mostly has not."""
+GAP = 0.4
+"""Share of the threshold below which the ground is seen through a figure, as between its legs."""
 CLEAR = 45.0
 """Lab distance from which a colour stands out well enough; more counts no further."""
 
@@ -28,11 +33,12 @@ def from_ground(picture: UInt8) -> Floats:
 
 
 def drawn_figure(picture: UInt8) -> Bools:
-    """(h, w) bool: a drawing on a plain ground and all that its outline encloses. The grain of the border says what
-    counts as drawn: outlines of white on white are too thin and faint to be smoothed first."""
+    """(h, w) bool: a figure on a plain ground and all that its outline encloses. A clean border tells a clean drawing:
+    its outlines, of white on white too thin and faint to be smoothed first, count as they are."""
     distance = from_ground(picture)
-    grain = float(np.percentile(_frame(distance), 90))
-    drawn = (distance > np.clip(2.5 * grain, 6, 30)).astype(np.uint8)
+    if np.median(_frame(distance)) > CLEAN:
+        return grainy_figure(picture)
+    drawn = (distance > 6).astype(np.uint8)
     closed = cv2.morphologyEx(np.pad(drawn, 4), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))[4:-4, 4:-4]
     contours, _ = cv2.findContours(np.ascontiguousarray(closed), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     full = np.zeros_like(drawn)
@@ -43,6 +49,46 @@ def drawn_figure(picture: UInt8) -> Bools:
     # the rim is half paper, except where it is ink
     inner = cv2.erode(np.pad(full, 1), np.ones((3, 3), np.uint8))[1:-1, 1:-1]
     return (inner > 0) | ((full > 0) & (distance > INK_APART))
+
+
+def grainy_figure(picture: UInt8) -> Bools:
+    """(h, w) bool: a figure on a plain ground by a small model. Such a picture has grain and a haze around the figure; the
+    threshold is set by the figure's own contrast, so that the haze stays outside."""
+    distance = from_ground(np.asarray(cv2.medianBlur(picture, 3), np.uint8))
+    threshold = _threshold(distance)
+    whole = _smooth_silhouette((distance > threshold).astype(np.uint8))
+    return whole & ~patches(whole & (distance < GAP * threshold))
+
+
+def _threshold(distance: Floats) -> float:
+    """Half of what parts the strong from the faint (Otsu 1979) among all that is not plainly ground."""
+    drawn = np.clip(distance[distance > 8], 0, 120).astype(np.uint8)
+    if not drawn.size:
+        return 10.0
+    parting, _ = cv2.threshold(drawn[None], 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    return float(np.clip(0.5 * parting, 10, 30))
+
+
+def _smooth_silhouette(mask: npt.NDArray[np.uint8]) -> Bools:
+    """Everything that a ragged mask encloses, without its loose grains, its rim smoothed."""
+    closed = cv2.morphologyEx(np.pad(mask, 8), cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))[
+        8:-8, 8:-8
+    ]
+    contours, _ = cv2.findContours(np.ascontiguousarray(closed), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    full = np.zeros_like(mask)
+    cv2.drawContours(full, contours, -1, 1, cv2.FILLED)
+    whole = main_part(cv2.morphologyEx(full, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
+    return cv2.GaussianBlur(whole.astype(np.float32), (0, 0), 1.0) > 0.5
+
+
+def main_part(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The largest piece and those that are not small beside it."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
+    if count < 2:
+        return mask
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    kept = [index + 1 for index, area in enumerate(areas) if area >= max(12, 0.03 * areas.max())]
+    return np.isin(labels, kept).astype(np.uint8)
 
 
 def _bare_paper(picture: UInt8) -> Bools:

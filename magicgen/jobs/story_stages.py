@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from magicgen.control.geometry import Box
 from magicgen.control.story import Character, Panel, StoryPage, Subject
-from magicgen.control.story_ground import from_ground, patches
+from magicgen.control.story_ground import from_ground, grainy_figure, main_part
 from magicgen.control.story_sketch import Cutout, compose, cut_out, noise_level, paste, read_sketch
 from magicgen.errors import StoryError
 from magicgen.jobs.story_book import Book, digest, digest_file, seed_for
@@ -350,10 +350,6 @@ class Studio:
 
 GRAINY = 0.64
 """Noise in grey levels that drawings and photographs on plain grounds do not have, and pictures of small models do."""
-GAP = 0.4
-"""Share of the threshold below which the ground is seen through a figure, as between its legs."""
-
-
 def foreground(picture: UInt8) -> Bools:
     """The subject of a picture with a plain ground: what differs from the border, made exact by GrabCut.
 
@@ -361,13 +357,10 @@ def foreground(picture: UInt8) -> Bools:
     so that the haze stays outside, and there is no edge that GrabCut could find.
     """
     if noise_level(picture) > GRAINY:
-        distance = from_ground(cv2.medianBlur(picture, 3))
-        threshold = _threshold(distance)
-        whole = _smooth_silhouette((distance > threshold).astype(np.uint8))
-        return whole & ~patches(whole & (distance < GAP * threshold))
+        return grainy_figure(picture)
     distance = from_ground(picture)
     rough = cv2.morphologyEx((distance > 8).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    whole = _silhouette(_main_part(rough))
+    whole = _silhouette(main_part(rough))
     if not whole.any() or whole.mean() > 0.9:
         return whole
     segmenter = GrabCutSegmenter()
@@ -378,27 +371,6 @@ def foreground(picture: UInt8) -> Bools:
     return refined if agree > 0.9 else whole
 
 
-def _threshold(distance: Floats) -> float:
-    """Half of what parts the strong from the faint (Otsu 1979) among all that is not plainly ground."""
-    drawn = np.clip(distance[distance > 8], 0, 120).astype(np.uint8)
-    if not drawn.size:
-        return 10.0
-    parting, _ = cv2.threshold(drawn[None], 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    return float(np.clip(0.5 * parting, 10, 30))
-
-
-def _smooth_silhouette(mask: npt.NDArray[np.uint8]) -> Bools:
-    """Everything that a ragged mask encloses, without its loose grains, its rim smoothed."""
-    closed = cv2.morphologyEx(np.pad(mask, 8), cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))[
-        8:-8, 8:-8
-    ]
-    contours, _ = cv2.findContours(np.ascontiguousarray(closed), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    full = np.zeros_like(mask)
-    cv2.drawContours(full, contours, -1, 1, cv2.FILLED)
-    whole = _main_part(cv2.morphologyEx(full, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
-    return cv2.GaussianBlur(whole.astype(np.float32), (0, 0), 1.0) > 0.5
-
-
 def fitted_lines(picture: UInt8, height: int, width: int) -> UInt8:
     """An edited sketch of any size, light on dark or dark on light, as (height, width) white lines on black."""
     grey = picture.max(axis=2)
@@ -407,16 +379,6 @@ def fitted_lines(picture: UInt8, height: int, width: int) -> UInt8:
     if grey.shape != (height, width):
         grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
     return np.where(grey > 96, 255, 0).astype(np.uint8)
-
-
-def _main_part(mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The largest piece and those that are not small beside it."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
-    if count < 2:
-        return mask
-    areas = stats[1:, cv2.CC_STAT_AREA]
-    kept = [index + 1 for index, area in enumerate(areas) if area >= max(12, 0.03 * areas.max())]
-    return np.isin(labels, kept).astype(np.uint8)
 
 
 def _silhouette(mask: npt.NDArray[np.uint8]) -> Bools:

@@ -7,6 +7,7 @@ import numpy as np
 from magicgen.control.story_ground import Colour, contrasting, drawn_figure
 from magicgen.synthetic.colours import NAMED_COLOURS, Images
 from magicgen.synthetic.poses import Action
+from magicgen.synthetic.reposed import SIDEWAYS
 from magicgen.synthetic.story_examples import canonical_points, moved_reference
 
 WHOLE = 0.8
@@ -23,10 +24,13 @@ def figure_ground(words: str, slot: Images | None, height: int, width: int) -> I
 
 
 def figure_draft(slot: Images, ground: Images, yaw: float, action: Action) -> Images:
-    """A reference brought into a pose and view on a ground of its size, (h, w, 3) uint8; the bare ground where the
-    reference has no plain ground of its own."""
+    """A reference brought into a pose on a ground of its size, (h, w, 3) uint8.
+
+    The bare ground where the reference has no plain ground of its own, and for views from the side and from behind: the
+    model draws these better from words and reference alone.
+    """
     mask = drawn_figure(slot)
-    if not mask.any() or mask.mean() > WHOLE:
+    if abs(yaw) > SIDEWAYS or not mask.any() or mask.mean() > WHOLE:
         return ground
     height, width = mask.shape
     return moved_reference(slot, mask, ground, canonical_points(height, width, 0.5, yaw, action), yaw)

@@ -15,9 +15,11 @@ Colour = tuple[int, int, int]
 GROUNDS: tuple[Colour, ...] = ((140, 165, 190), (205, 150, 140), (140, 180, 135), (175, 150, 200), (120, 120, 128))
 """Papers on which figures are drawn alone: bluish, reddish, greenish, violet, gray. None is light: snouts that a front
 view hardly shows are often white."""
+FAINT = 14.0
+"""Distance from the ground, in steps of 8 bits, that the palest parts of a reference have."""
 CLEAN = 0.7
-"""Distance from its own median, in steps of 8 bits, within which half of a clean drawing's border stays; things that are
-held may touch the rest."""
+"""Distance from its own median, in steps of 8 bits, within which half of a clean drawing's border stays; what somebody
+holds may touch the rest."""
 INK_APART = 40.0
 """Distance from the ground, in steps of 8 bits, that an outline has and a blend of paper and fur mostly has not."""
 GAP = 0.4
@@ -37,7 +39,7 @@ def drawn_figure(picture: UInt8) -> Bools:
     its outlines, of white on white too thin and faint to be smoothed first, count as they are."""
     distance = from_ground(picture)
     if np.median(_frame(distance)) > CLEAN:
-        return grainy_figure(picture)
+        return grainy_figure(picture, strict=False)
     drawn = (distance > 6).astype(np.uint8)
     closed = cv2.morphologyEx(np.pad(drawn, 4), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))[4:-4, 4:-4]
     contours, _ = cv2.findContours(np.ascontiguousarray(closed), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -51,11 +53,12 @@ def drawn_figure(picture: UInt8) -> Bools:
     return (inner > 0) | ((full > 0) & (distance > INK_APART))
 
 
-def grainy_figure(picture: UInt8) -> Bools:
-    """(h, w) bool: a figure on a plain ground by a small model. Such a picture has grain and a haze around the figure; the
-    threshold is set by the figure's own contrast, so that the haze stays outside."""
+def grainy_figure(picture: UInt8, strict: bool = True) -> Bools:
+    """(h, w) bool: a figure on a plain ground by a small model, whose pictures have grain and a haze around the figure.
+    The threshold is set by the figure's own contrast, so that the haze stays outside; where not ``strict`` it is lower:
+    pale parts of a figure with dark ones are kept, and some haze."""
     distance = from_ground(np.asarray(cv2.medianBlur(picture, 3), np.uint8))
-    threshold = _threshold(distance)
+    threshold = _threshold(distance) if strict else min(_threshold(distance), FAINT)
     whole = _smooth_silhouette((distance > threshold).astype(np.uint8))
     return whole & ~patches(whole & (distance < GAP * threshold))
 

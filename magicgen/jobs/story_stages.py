@@ -350,6 +350,8 @@ class Studio:
 
 GRAINY = 0.64
 """Noise in grey levels that drawings and photographs on plain grounds do not have, and pictures of small models do."""
+
+
 def foreground(picture: UInt8) -> Bools:
     """The subject of a picture with a plain ground: what differs from the border, made exact by GrabCut.
 

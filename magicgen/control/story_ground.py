@@ -15,6 +15,8 @@ Colour = tuple[int, int, int]
 GROUNDS: tuple[Colour, ...] = ((140, 165, 190), (205, 150, 140), (140, 180, 135), (175, 150, 200), (120, 120, 128))
 """Papers on which figures are drawn alone: bluish, reddish, greenish, violet, gray. None is light: snouts that a front
 view hardly shows are often white."""
+LIGHT = 200
+"""Brightness from which a ground is paper."""
 FAINT = 14.0
 """Distance from the ground, in steps of 8 bits, that the palest parts of a reference have."""
 CLEAN = 0.7
@@ -60,6 +62,8 @@ def grainy_figure(picture: UInt8, strict: bool = True) -> Bools:
     distance = from_ground(np.asarray(cv2.medianBlur(picture, 3), np.uint8))
     threshold = _threshold(distance) if strict else min(_threshold(distance), FAINT)
     whole = _smooth_silhouette((distance > threshold).astype(np.uint8))
+    if np.median(_frame(picture)) > LIGHT:  # a white figure is of that colour too
+        return whole
     return whole & ~patches(whole & (distance < GAP * threshold))
 
 

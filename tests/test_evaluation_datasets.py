@@ -1,6 +1,7 @@
 """Real clips in every layout."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -83,10 +84,13 @@ def test_broken_clips_are_told_and_passed_over(tmp_path: Path) -> None:
     save_clip(tmp_path / "short", frames=9)
     (tmp_path / "short" / "masks" / "00004.png").unlink()
     (tmp_path / "empty" / "masks").mkdir(parents=True)
+    save_clip(tmp_path / "bare", frames=9)
+    shutil.rmtree(tmp_path / "bare" / "masks")
     found = list(samples(ClipFolders(tmp_path, 9, 48, 64)))
     assert [sample.name for sample in found if isinstance(sample, Sample)] == ["good"]
     reasons = {sample.name: sample.reason for sample in found if isinstance(sample, BrokenSample)}
     assert "8 masks and 9 frames" in reasons["short"]
+    assert "0 masks and 9 frames" in reasons["bare"]
     assert "neither a video nor frames" in reasons["empty"]
 
 

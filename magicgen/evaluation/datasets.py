@@ -81,8 +81,9 @@ def find_clips(root: Path) -> list[FoundClip]:
         annotated = sorted(path.parent for path in root.glob("Annotations/*/*/00000.png"))
         found = [MaskedClip(path.name, root / "JPEGImages" / path.parent.name / path.name, path) for path in annotated]
     else:
-        folders = sorted(path.parent for path in root.glob("*/masks"))
-        for folder in folders:
+        masked = {path.parent for path in root.glob("*/masks")}
+        # Beside clips with masks, one without is an oversight to be named; alone, it is another layout.
+        for folder in sorted(masked | {path.parent for path in root.glob("*/video.mp4")} if masked else masked):
             video = folder / "video.mp4"
             found.append(MaskedClip(folder.name, video if video.is_file() else folder, folder / "masks"))
     if not found:

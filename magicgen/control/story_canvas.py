@@ -12,12 +12,6 @@ from magicgen.control.story_sketch import INK
 UInt8 = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
-PAPER_TONE = (245, 245, 245)
-
-
-def plain_ground(height: int, width: int) -> UInt8:
-    """The ground on which figures are drawn alone."""
-    return np.broadcast_to(np.asarray(PAPER_TONE, np.uint8), (height, width, 3)).copy()
 
 
 def lined(plate: UInt8, condition: UInt8) -> UInt8:

@@ -22,7 +22,6 @@ from magicgen.segmentation.grabcut import GrabCutSegmenter
 
 UInt8 = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float32]
 
 
 class Painter(Protocol):

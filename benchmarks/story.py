@@ -5,9 +5,10 @@
 
 Every story is drawn through all stages: sheets, places, subjects alone, sketches, panels. ``full`` is given one picture
 of every character from the front, as ``--characters`` takes it; ``words`` is given none. ``truth`` measures the real
-drawings of the same stories: the judge's own ceiling. The ablations leave out of ``full`` the dense conditions
-(sketches), the regional attention in every stage, and the shared identity (the pictures). ``--clip`` and ``--dino`` are
-local folders with weights, in the form of transformers, for ViStoryBench's measures; without them these are null.
+drawings of the same stories: the judge's own ceiling. ``keypoints`` is ``full`` after joints instead of sketches. The
+ablations leave out of ``full`` the dense conditions (sketches), the regional attention in every stage, and the shared
+identity (the pictures). ``--clip`` and ``--dino`` are local folders with weights, in the form of transformers, for
+ViStoryBench's measures; without them these are null.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from magicgen.control.story_sketch import Cutout, compose, cut_out, paste
 from magicgen.errors import MagicGenError, StoryError
 from magicgen.evaluation.story import PanelScore, StoryScore, Wanted, score_panel, summary
 from magicgen.evaluation.story_features import FeatureJudge, PanelFeatures, feature_summary, load_clip, load_dino
+from magicgen.jobs.story_joints import JointReader
 from magicgen.jobs.story_painter import load_painter, story_facts
 from magicgen.jobs.story_stages import foreground
 from magicgen.models.storybook_reader import StorybookReader
@@ -46,6 +48,7 @@ WHAT = {
     "truth": "real drawings (ceiling of the judge)",
     "full": "all stages, a picture of every character given",
     "words": "all stages, from words alone",
+    "keypoints": "all stages, after joints instead of sketches",
     "no-sketch": "without dense conditions",
     "no-regions": "without regional attention",
     "no-cast": "without shared identity",
@@ -212,16 +215,21 @@ def _draw_panel(
     plate = plates[panel.background]
     sketch: UInt8 | None = None
     crops: UInt8 | None = None
+    points: npt.NDArray[np.float32] | None = None
     if way != "no-sketch":
         cutouts: dict[int, Cutout] = {}
+        joints = JointReader() if way == "keypoints" else None
         for index, subject in enumerate(panel.subjects):
             slot = known.get(subject.character)
             alone = painter.alone(subject, slot, seed=seed, steps=None, regional=way != "no-regions")
             try:
-                cutouts[index] = cut_out(alone, foreground(alone))
+                mask = foreground(alone)
+                read = None if joints is None or not mask.any() else joints.read(alone, mask, subject.yaw)
+                cutouts[index] = cut_out(alone, mask, keypoints=read)
             except StoryError:
                 continue
-        sketch = compose(panel, cutouts, height, width).sketch
+        composed = compose(panel, cutouts, height, width)
+        sketch, points = (composed.sketch, None) if joints is None else (None, composed.keypoints)
         crops = paste(panel, cutouts, plate)
     picture = painter.panel(
         panel,
@@ -229,6 +237,7 @@ def _draw_panel(
         plate=plate,
         sketch=sketch,
         crops=crops,
+        keypoints=points,
         regional=way != "no-regions",
         height=height,
         width=width,

@@ -359,7 +359,8 @@ class StoryPipeline(DiffusionPipeline):
             sketch: (height, width) uint8, white lines on black.
             crops: (height, width, 3) uint8, the plate with pasted cutouts (``control.story_sketch.paste``), which the
                 model then corrects; without it the sketch is inked on the plate.
-            keypoints: (subjects, 17, 3) joints instead of a sketch, see ``magicgen.synthetic.skeleton``.
+            keypoints: (subjects, 17, 3) joints instead of a sketch, see ``magicgen.synthetic.skeleton``; NaN for a
+                subject without.
             draft: (height, width, 3) uint8, a rough picture such as pasted cutouts, to start from instead of noise: the
                 way that needs no sketches. strength: how much noise is put on it, 0..1.
             regional: False lets all words act everywhere.
@@ -390,10 +391,12 @@ class StoryPipeline(DiffusionPipeline):
             with self._playing([subject.character for subject in subjects]):
                 drawn = self(told, height, width, steps, guidance, generator, regional, _stepped(progress), cancel)
             picture = self._smooth(drawn)
-            if ground is not None and sketch is not None:
+            if ground is not None and (sketch is not None or (keypoints is not None and crops is not None)):
                 place = sized(ground, height, width)
                 filled = None if told.plate is None or crops is None else differs(told.plate, place)
-                share = figure_share(condition[..., 0], filled)[..., None]
+                # bones lie inside of figures, and say nothing of their outlines
+                lines = condition[..., 0] if sketch is not None else np.zeros((height, width), np.uint8)
+                share = figure_share(lines, filled)[..., None]
                 picture = np.round(picture * share + place * (1 - share)).astype(np.uint8)
         assert picture is not None
         return picture

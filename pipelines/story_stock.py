@@ -133,6 +133,7 @@ class StockStoryPainter:
         plate: UInt8 | None = None,
         sketch: UInt8 | None = None,
         crops: UInt8 | None = None,
+        keypoints: npt.NDArray[np.float32] | None = None,
         height: int,
         width: int,
         seed: int,
@@ -143,7 +144,12 @@ class StockStoryPainter:
         """The picture of a panel, from its pasted ``crops``, else from the sketch in ink, else from words alone.
 
         Away from the figures everything stays the plate.
+
+        Raises:
+            StoryError: ``keypoints`` are given; no part of a stock model is shown joints.
         """
+        if keypoints is not None:
+            raise StoryError("A stock CogVideoX folder has no branch that is shown joints; draw after sketches.")
         draft = crops
         if draft is None and plate is not None and sketch is not None:
             draft = lined(_sized(plate, height, width), cv2.cvtColor(sketch, cv2.COLOR_GRAY2RGB))

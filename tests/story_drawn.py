@@ -34,9 +34,10 @@ def design_of(words: str) -> Design:
 
 @dataclass
 class DrawnPainter:
-    """See the module. ``calls`` lists every picture that was asked for."""
+    """See the module. ``calls`` lists every picture that was asked for; ``keypoints`` are those of the last panel."""
 
     calls: list[str] = field(default_factory=list)
+    keypoints: npt.NDArray[np.float32] | None = None
 
     def sheet(self, character: Character, references: Sequence[UInt8], *, seed: int, steps: int | None) -> UInt8:
         self.calls.append(f"sheet {character.name}")
@@ -81,6 +82,7 @@ class DrawnPainter:
         plate: UInt8 | None,
         sketch: UInt8 | None,
         crops: UInt8 | None,
+        keypoints: npt.NDArray[np.float32] | None,
         height: int,
         width: int,
         seed: int,
@@ -89,6 +91,7 @@ class DrawnPainter:
         cancel: CancelToken | None,
     ) -> UInt8:
         self.calls.append("panel")
+        self.keypoints = keypoints
         words = panel.background.split()
         place, time = next(w for w in words if w in PLACES), next(w for w in words if w in TIMES)
         figures = tuple(

@@ -1,5 +1,6 @@
 """The story model at toy size: examples, exact resumption, every stage's pictures, a character's adapter."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -7,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from magicgen.cli import app
 from magicgen.control.story import Character, Panel, Subject
 from magicgen.errors import ConfigError, StoryError, WeightsError
-from magicgen.media import write_image
+from magicgen.media import read_image, write_image
 from magicgen.progress import Cancelled, CancelToken
-from magicgen.synthetic.story_examples import SLOTS, StoryShares, random_picture
+from magicgen.synthetic.poses import Action
+from magicgen.synthetic.story_examples import SLOTS, StoryShares, canonical_points, random_picture
 from magicgen.training.checkpoints import latest_checkpoint, load_checkpoint
 from magicgen.training.options import OptimizerOptions
 from magicgen.training.story import export_story, train_story
@@ -138,6 +142,30 @@ def test_a_given_picture_is_the_front_of_the_sheet(pipe: StoryPipeline) -> None:
     picture = np.zeros((80, 40, 3), np.uint8)
     sheet = pipe.sheet(Character(name="fox", description="red fox"), (picture,), seed=1)
     assert (pipe.slot(sheet) < 8).all(axis=2).mean() > 0.5
+
+
+def test_joints_are_a_condition_of_their_own(pipe: StoryPipeline) -> None:
+    plate = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
+    crops = plate.copy()
+    crops[30:55, 10:30] = (200, 40, 40)
+    points = np.full((2, 17, 3), np.nan, np.float32)
+    points[0] = canonical_points(HEIGHT, WIDTH, 0.2, 0.0, Action.WAVES)
+    drawn = draw(pipe, plate=plate, crops=crops, keypoints=points)
+    assert np.array_equal(drawn[:, 60:], plate[:, 60:]), "the place stays where no figure is"
+    moved = draw(pipe, plate=plate, crops=crops, keypoints=points + np.array((0.05, -0.1, 0), np.float32))
+    assert not np.array_equal(drawn, moved), "other joints, another picture"
+
+
+def test_a_book_after_joints_at_toy_size(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "tale.txt").write_text("A red fox walked in the forest.")
+    book = tmp_path / "book"
+    given = ["--model", folder, "--condition", "keypoints", "--stop-after", "panels", "--out", book]
+    done = CliRunner().invoke(app, ["story", str(tmp_path / "tale.txt"), *map(str, given)])
+    assert done.exit_code == 0, done.output
+    assert json.loads((book / "story.json").read_text())["settings"]["condition"] == "keypoints"
+    assert json.loads((book / "panels" / "panel-01.json").read_text())["condition"] == "keypoints"
+    assert read_image(book / "conditions" / "panel-01" / "joints.png").shape == (HEIGHT, WIDTH, 3)
+    assert not (book / "conditions" / "panel-01" / "sketch.png").exists()
 
 
 def test_the_place_stays_where_nothing_is_drawn(pipe: StoryPipeline) -> None:

@@ -141,3 +141,9 @@ def test_the_command_picks_it_for_a_stock_folder(tmp_path: Path) -> None:
     result = run_story(prepared, loaded)
     assert len(result.panels) == 1
     assert any("no story branch" in text for text in json.loads((tmp_path / "book/story.json").read_text())["warnings"])
+
+
+def test_joints_are_refused(painter: StockStoryPainter) -> None:
+    joints = np.zeros((2, 17, 3), np.float32)
+    with pytest.raises(StoryError, match="no branch that is shown joints"):
+        painter.panel(PANEL, {}, keypoints=joints, height=HEIGHT, width=WIDTH, seed=1)

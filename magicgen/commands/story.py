@@ -39,6 +39,7 @@ Height = Annotated[int | None, typer.Option(help="Pixels of a panel.")]
 Width = Annotated[int | None, typer.Option(help="Pixels of a panel.")]
 Steps = Annotated[int | None, typer.Option(help="Sampling steps.")]
 Sketches = Annotated[bool, typer.Option("--sketches/--no-sketches", help="Draw each subject alone first.")]
+Condition = Annotated[str, typer.Option(help="What panels are drawn after: sketch (lines) or keypoints (joints).")]
 Plates = Annotated[bool, typer.Option("--plates/--no-plates", help="Draw each place once, empty.")]
 Columns = Annotated[int | None, typer.Option(help="Panels side by side on a page.")]
 Font = Annotated[Path | None, typer.Option(help="Font file for captions and balloons.")]
@@ -70,6 +71,7 @@ def story(
     width: Width = None,
     steps: Steps = None,
     sketches: Sketches = True,
+    condition: Condition = "sketch",
     plates: Plates = True,
     columns: Columns = None,
     font: Font = None,
@@ -106,6 +108,7 @@ def story(
         "steps": steps,
         "seed": drawn or 0,
         "sketches": sketches,
+        "condition": condition,
         "plates": plates,
         "columns": columns,
         "font": None if font is None else str(font),

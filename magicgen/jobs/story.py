@@ -19,9 +19,10 @@ from magicgen.errors import GenerationFailed, MediaError, StoryError
 from magicgen.jobs.animate import LEAST_FREE_BYTES, LIBRARIES, installed_version
 from magicgen.jobs.story_adapters import CharacterAdapter, match_adapters, read_adapter, strange_base
 from magicgen.jobs.story_book import Book, digest, digest_file
+from magicgen.jobs.story_joints import JointReader, read_joints
 from magicgen.jobs.story_painter import StoryFacts, load_painter, story_facts
 from magicgen.jobs.story_plan import Planned, draw_layouts, make_plan
-from magicgen.jobs.story_stages import Making, Painter, Studio
+from magicgen.jobs.story_stages import Condition, Making, Painter, Studio
 from magicgen.media import read_image, write_json
 from magicgen.planning.chat import ChatPlanner, ChatSettings
 from magicgen.planning.offline import OfflinePlanner
@@ -41,7 +42,8 @@ class StorySettings(StrictModel):
 
     ``planner`` reads the tale: ``offline`` with rules, ``openai`` with a language model behind ``planner_url`` (the key
     comes from the environment); ``max_panels`` and ``max_subjects`` bound the plan; ``sketches`` and ``plates`` switch
-    the dense conditions and the places that are made once; ``columns`` of the pages; ``font`` for all text;
+    the dense conditions and the places that are made once; ``condition`` says what the dense conditions are: lines
+    (``sketch``) or skeletons (``keypoints``); ``columns`` of the pages; ``font`` for all text;
     ``adapters`` of characters, each ``FOLDER`` or ``NAME=FOLDER``.
     """
 
@@ -60,6 +62,7 @@ class StorySettings(StrictModel):
     steps: Annotated[int, Field(gt=0, le=1000)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     sketches: bool = True
+    condition: Condition = "sketch"
     plates: bool = True
     columns: Annotated[int, Field(ge=1, le=4)] | None = None
     font: Path | None = None
@@ -99,6 +102,7 @@ class PreparedStory:
             settings.sketches,
             settings.plates,
             {each.character: each.adapter.identity for each in self.adapters},
+            settings.condition,
         )
 
 
@@ -144,6 +148,7 @@ def prepare_story(
     """
     facts = story_facts(settings.model)
     _check_size(settings, facts)
+    _check_condition(settings, facts)
     learned = [read_adapter(text) for text in settings.adapters]
     making_size = (settings.height or facts.height, settings.width or facts.width)
     options = PlanOptions(
@@ -161,6 +166,7 @@ def prepare_story(
     planned = make_plan(book, story, layout, characters, _planner(settings, book), options, keep=panel is not None)
     spent = time.perf_counter() - started
     adapters = match_adapters(learned, planned.page)
+    _check_joints(book, planned.page, settings)
     planned = _with_panel_seed(book, planned, panel, panel_seed)
     only = () if panel is None else (panel - 1,)
     warnings = (*planned.warnings, *_about_model(planned.page, facts), *strange_base(adapters, facts.folder))
@@ -336,6 +342,31 @@ def _check_size(settings: StorySettings, facts: StoryFacts) -> None:
                 f"--{name} {value}: expected a multiple of {facts.size_step} from 64 to 2048; the model usually draws "
                 f"{facts.height}x{facts.width}."
             )
+
+
+def _check_condition(settings: StorySettings, facts: StoryFacts) -> None:
+    """Whether the model can draw after the condition."""
+    if settings.condition == "sketch":
+        return
+    if not settings.sketches:
+        raise StoryError("--condition keypoints is a dense condition, and --no-sketches leaves these out; drop one.")
+    if facts.stock:
+        raise StoryError(
+            f"The model {facts.name} has no branch that is shown joints; use --condition sketch, or a story model such "
+            "as 'tiny'."
+        )
+    if STAGES.index(settings.stop_after) > STAGES.index("boxes"):
+        JointReader().check()
+
+
+def _check_joints(book: Book, page: StoryPage, settings: StorySettings) -> None:
+    """Read the files of joints that are there, so that a wrong one is told before anything is loaded."""
+    if settings.condition == "sketch":
+        return
+    for number, panel in enumerate(page.panels):
+        for path in (book.joints(number, index) for index in range(len(panel.subjects))):
+            if book.was_edited(path):
+                read_joints(path)
 
 
 def _about_model(page: StoryPage, facts: StoryFacts) -> list[str]:

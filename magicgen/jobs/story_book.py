@@ -98,6 +98,10 @@ class Book:
         """Its sketch, cropped; draw over it to change it."""
         return self.conditions(panel) / f"subject-{subject + 1}.sketch.png"
 
+    def joints(self, panel: int, subject: int) -> Path:
+        """Its joints in the picture of it alone; move them to change its pose."""
+        return self.conditions(panel) / f"subject-{subject + 1}.joints.json"
+
     def conditions(self, panel: int) -> Path:
         """The folder of a panel's conditions."""
         return self.folder / "conditions" / f"panel-{panel + 1:02d}"
@@ -105,6 +109,10 @@ class Book:
     def sketch(self, panel: int) -> Path:
         """The composed sketch that the model is shown."""
         return self.conditions(panel) / "sketch.png"
+
+    def skeletons(self, panel: int) -> Path:
+        """The skeletons that the model is shown instead of a sketch, drawn from the joints of all subjects."""
+        return self.conditions(panel) / "joints.png"
 
     def panel(self, panel: int) -> Path:
         """The finished picture of a panel; its ``.json`` says how it was made."""

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -16,12 +16,17 @@ from magicgen.control.story_ground import from_ground, grainy_figure, main_part
 from magicgen.control.story_sketch import Cutout, compose, cut_out, noise_level, paste, read_sketch
 from magicgen.errors import StoryError
 from magicgen.jobs.story_book import Book, digest, digest_file, seed_for
+from magicgen.jobs.story_joints import JointReader, read_joints, write_joints
 from magicgen.media import read_image, read_mask, write_image, write_json
 from magicgen.progress import CancelToken, ProgressEvent, Report, Stage, silent
 from magicgen.segmentation.grabcut import GrabCutSegmenter
+from magicgen.synthetic.skeleton import draw_keypoints
 
 UInt8 = npt.NDArray[np.uint8]
 Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
+Condition = Literal["sketch", "keypoints"]
+"""What a panel is drawn after: lines, or skeletons."""
 
 
 class Painter(Protocol):
@@ -61,6 +66,7 @@ class Painter(Protocol):
         plate: UInt8 | None,
         sketch: UInt8 | None,
         crops: UInt8 | None,
+        keypoints: Floats | None,
         height: int,
         width: int,
         seed: int,
@@ -68,7 +74,8 @@ class Painter(Protocol):
         progress: Callable[[int, int], None] | None,
         cancel: CancelToken | None,
     ) -> UInt8:
-        """(height, width, 3): the picture of a panel, after its sketch and its pasted ``crops``.
+        """(height, width, 3): the picture of a panel, after its sketch or its joints (subjects, 17, 3), and its pasted
+        ``crops``.
 
         ``progress`` is told steps done and steps in all.
         """
@@ -78,7 +85,7 @@ class Painter(Protocol):
 @dataclass(frozen=True)
 class Making:
     """What decides pictures beside the plan: ``identity`` names the model and its settings; ``adapters`` are digests of
-    the characters' adapters by name."""
+    the characters' adapters by name; ``sketches`` says whether there is a dense ``condition`` at all."""
 
     identity: str
     height: int
@@ -88,6 +95,12 @@ class Making:
     sketches: bool = True
     plates: bool = True
     adapters: Mapping[str, str] = field(default_factory=dict)
+    condition: Condition = "sketch"
+
+    @property
+    def joints(self) -> bool:
+        """Whether panels are drawn after skeletons."""
+        return self.sketches and self.condition == "keypoints"
 
 
 class Studio:
@@ -104,6 +117,7 @@ class Studio:
     ) -> None:
         self.book, self.page, self.painter, self.making = book, page, painter, making
         self.report, self.cancel = report, cancel
+        self.reader = JointReader()
         self.made: list[Path] = []
         self.warnings: list[str] = []
 
@@ -162,16 +176,17 @@ class Studio:
         return fitted_lines(read_image(path), **size) if making.sketches and path.is_file() else None
 
     def conditions(self, panels: Sequence[int]) -> None:
-        """Every subject alone, cut out, drawn with lines and composed."""
+        """Every subject alone, cut out, drawn with lines or joints, and composed."""
         if not self.making.sketches:
             return
         total = sum(len(self.page.panels[number].subjects) for number in panels)
-        stage = Stage(self.report, "Sketches", total)
+        stage = Stage(self.report, "Joints" if self.making.joints else "Sketches", total)
         for number in panels:
             panel = self.page.panels[number]
             cutouts: dict[int, Cutout] = {}
             for index, subject in enumerate(panel.subjects):
-                cutout = self._cutout(number, index, subject)
+                read = self._jointed if self.making.joints else self._cutout
+                cutout = read(number, index, subject)
                 if cutout is not None:
                     cutouts[index] = cutout
                 alone = self.book.alone(number, index)
@@ -195,8 +210,46 @@ class Studio:
         """The subject's cutout: drawn by hand, edited, kept or new; None where nothing could be cut out."""
         if subject.sketch is not None:
             return read_sketch(subject.sketch)
+        book, lines = self.book, self.book.lines(number, index)
+        alone, mask = self._alone(number, index, subject)
+        cutting = digest("lines", digest_file(alone), digest_file(mask))
+        if book.is_current(lines, cutting) and book.was_edited(lines):
+            return read_sketch(lines)
+        try:
+            cutout = cut_out(read_image(alone), read_mask(mask))
+        except StoryError:
+            self._not_cut_out(number, subject, "a sketch")
+            return None
+        self._write(lines, cutout.lines, cutting)
+        return cutout
+
+    def _jointed(self, number: int, index: int, subject: Subject) -> Cutout | None:
+        """The subject's cutout with its joints: edited, kept or read; None where nothing could be cut out."""
+        if subject.sketch is not None:
+            self.warnings.append(
+                f"panel {number + 1}: the sketch of {subject.character} is not used; joints take its place"
+            )
+        path = self.book.joints(number, index)
+        alone, mask = self._alone(number, index, subject)
+        picture, shape = read_image(alone), read_mask(mask)
+        source = digest("joints", digest_file(alone), digest_file(mask), subject.facing, self.reader.identity)
+        if shape.any() and not self.book.is_current(path, source):
+            write_joints(path, self.reader.read(picture, shape, subject.yaw))
+            self._noted(path, source)
+        cutout = self._drawn(number, index, subject) if shape.any() else None
+        if cutout is None:
+            self._not_cut_out(number, subject, "joints")
+        return cutout
+
+    def _not_cut_out(self, number: int, subject: Subject, missing: str) -> None:
+        self.warnings.append(
+            f"panel {number + 1}: {subject.character} could not be cut out of its picture; made without {missing}"
+        )
+
+    def _alone(self, number: int, index: int, subject: Subject) -> tuple[Path, Path]:
+        """The files of the subject alone and of its mask, edited, kept or new."""
         book, making = self.book, self.making
-        alone, mask, lines = book.alone(number, index), book.mask(number, index), book.lines(number, index)
+        alone, mask = book.alone(number, index), book.mask(number, index)
         words = (subject.character, subject.prompt, subject.pose, subject.facing)
         known = (self._slot_digest(subject.character), self._seed(), *self._adapters([subject.character]))
         source = digest("alone", making.identity, words, *known)
@@ -209,21 +262,13 @@ class Studio:
         seen = digest("mask", digest_file(alone))
         if not book.is_current(mask, seen):
             self._write(mask, (foreground(read_image(alone)) * 255).astype(np.uint8), seen)
-        cutting = digest("lines", digest_file(alone), digest_file(mask))
-        if book.is_current(lines, cutting) and book.was_edited(lines):
-            return read_sketch(lines)
-        try:
-            cutout = cut_out(read_image(alone), read_mask(mask))
-        except StoryError:
-            self.warnings.append(
-                f"panel {number + 1}: {subject.character} could not be cut out of {alone.name}; made without a sketch"
-            )
-            return None
-        self._write(lines, cutout.lines, cutting)
-        return cutout
+        return alone, mask
 
     def _compose(self, number: int, panel: Panel, cutouts: dict[int, Cutout]) -> None:
         making = self.making
+        if making.joints:
+            self._skeletons(number, panel, cutouts)
+            return
         boxes = [subject.box for subject in panel.subjects]
         parts = {index: hashlib.sha256(cutout.lines.tobytes()).hexdigest() for index, cutout in cutouts.items()}
         source = digest("sketch", boxes, parts, making.height, making.width)
@@ -232,10 +277,20 @@ class Studio:
             composed = compose(panel, cutouts, making.height, making.width)
             self._write(path, composed.sketch, source)
 
+    def _skeletons(self, number: int, panel: Panel, cutouts: Mapping[int, Cutout]) -> None:
+        """What the model will be shown, as a picture for people: it is drawn anew from the joints each time."""
+        points = compose(panel, cutouts, self.making.height, self.making.width).keypoints
+        ordered = np.nan_to_num(points[list(panel.drawing_order())])
+        drawn = draw_keypoints(ordered, self.making.height, self.making.width)
+        path = self.book.skeletons(number)
+        source = digest("skeletons", hashlib.sha256(drawn.tobytes()).hexdigest())
+        if not self.book.is_current(path, source) or self.book.was_edited(path):
+            self._write(path, drawn, source)
+
     def _paint(self, number: int) -> UInt8:
         panel, making = self.page.panels[number], self.making
-        sketch = None
-        if making.sketches and self.book.sketch(number).is_file():
+        sketch, points = None, self._points(number) if making.joints else None
+        if making.sketches and not making.joints and self.book.sketch(number).is_file():
             sketch = fitted_lines(read_image(self.book.sketch(number)), making.height, making.width)
         plate = read_image(self.book.plate(panel.background)) if making.plates else None
         slots = {subject.character: self._slot(subject.character) for subject in panel.subjects}
@@ -244,7 +299,8 @@ class Studio:
             {name: slot for name, slot in slots.items() if slot is not None},
             plate=plate,
             sketch=sketch,
-            crops=None if plate is None or sketch is None else self._pasted(number, plate),
+            crops=None if plate is None or (sketch is None and points is None) else self._pasted(number, plate),
+            keypoints=points,
             height=making.height,
             width=making.width,
             seed=self.panel_seed(number),
@@ -255,28 +311,42 @@ class Studio:
 
     def _pasted(self, number: int, plate: UInt8) -> UInt8 | None:
         """The plate with the subjects' pictures; None where the composed sketch itself was drawn over by hand."""
-        if self.book.was_edited(self.book.sketch(number)):
+        if not self.making.joints and self.book.was_edited(self.book.sketch(number)):
             return None
         panel, making = self.page.panels[number], self.making
-        cutouts = {index: self._drawn(number, index, subject) for index, subject in enumerate(panel.subjects)}
-        known = {index: cutout for index, cutout in cutouts.items() if cutout is not None}
+        known = self._known(number)
         if plate.shape[:2] != (making.height, making.width):
             plate = np.asarray(cv2.resize(plate, (making.width, making.height), interpolation=cv2.INTER_AREA), np.uint8)
         return paste(panel, known, plate)
 
+    def _points(self, number: int) -> Floats:
+        """(subjects, 17, 3) joints in a panel, NaN where a subject has none."""
+        panel, making = self.page.panels[number], self.making
+        return compose(panel, self._known(number), making.height, making.width).keypoints
+
+    def _known(self, number: int) -> dict[int, Cutout]:
+        """The cutouts of a panel that could be made."""
+        found = {
+            index: self._drawn(number, index, subject)
+            for index, subject in enumerate(self.page.panels[number].subjects)
+        }
+        return {index: cutout for index, cutout in found.items() if cutout is not None}
+
     def _drawn(self, number: int, index: int, subject: Subject) -> Cutout | None:
         """A subject's cutout from the files of the stage before."""
-        book = self.book
-        if subject.sketch is not None:
+        book, joints = self.book, self.making.joints
+        if subject.sketch is not None and not joints:
             return read_sketch(subject.sketch)
         lines = book.lines(number, index)
-        if lines.is_file() and book.was_edited(lines):
+        if lines.is_file() and book.was_edited(lines) and not joints:
             return read_sketch(lines)
-        alone, mask = book.alone(number, index), book.mask(number, index)
-        if not alone.is_file() or not mask.is_file():
+        alone, mask, points = book.alone(number, index), book.mask(number, index), book.joints(number, index)
+        if not alone.is_file() or not mask.is_file() or (joints and not points.is_file()):
             return None
+        wanted = read_joints(points) if joints else None
         try:
-            return cut_out(read_image(alone), read_mask(mask))
+            picture, shape = read_image(alone), read_mask(mask)
+            return cut_out(picture, shape) if wanted is None else self.reader.cutout(picture, shape, subject, wanted)
         except StoryError:
             return None
 
@@ -289,15 +359,18 @@ class Studio:
         """What decides a panel: words, boxes, and the files of the stages before. Captions and balloons do not."""
         panel, making = self.page.panels[number], self.making
         values = panel.model_dump(mode="json", include={"background", "shot", "subjects"})
-        files = [self.book.sketch(number)] if making.sketches else []
+        numbers = range(len(panel.subjects))
+        files = [self.book.sketch(number)] if making.sketches and not making.joints else []
         files += [self.book.plate(panel.background)] if making.plates else []
         if making.sketches:
-            numbers = range(len(panel.subjects))
             files += [path(number, index) for index in numbers for path in (self.book.alone, self.book.mask)]
+        if making.joints:
+            files += [self.book.joints(number, index) for index in numbers]
         seen = [digest_file(path) if path.is_file() else "" for path in files]
         slots = [self._slot_digest(subject.character) for subject in panel.subjects]
         settings = (making.identity, making.height, making.width, making.steps, making.sketches, making.plates)
         learned = self._adapters([subject.character for subject in panel.subjects])
+        learned += ["keypoints", self.reader.identity] if making.joints else []
         return digest("panel", settings, values, seen, slots, self.panel_seed(number), *learned)
 
     def _panel_record(self, number: int) -> dict[str, Any]:
@@ -310,6 +383,7 @@ class Studio:
             "model": making.identity,
             "size": [making.height, making.width],
             "steps": making.steps,
+            "condition": making.condition if making.sketches else None,
             "prompt": panel.prompt,
             "subjects": [{"prompt": subject.prompt, "box": list(subject.box)} for subject in panel.subjects],
         }
@@ -342,6 +416,9 @@ class Studio:
     def _write(self, path: Path, pixels: npt.NDArray[Any], source: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_image(path, pixels)
+        self._noted(path, source)
+
+    def _noted(self, path: Path, source: str) -> None:
         self.book.note(path, source)
         self.book.save()
         self.made.append(path)

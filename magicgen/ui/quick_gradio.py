@@ -2,12 +2,13 @@
 
 Importing gradio parses the source of each of its components and writes an interface file for editors beside it; an
 installed package is not ours to write into, and the files are there already. It renders documentation for each event
-of each component. It imports the ``mcp`` package where that is installed, wanted or not. And a page under
-construction has a web server made for it three times before the one that serves it. Whatever a later gradio no longer
-has is passed over.
+of each component. Where they are installed, it imports ``mcp``, and through others a command line of httpx and pyarrow,
+wanted or not. A page under construction has a web server made for it three times before the one that serves it, and the
+schema of a file worked out for each part that takes one. Whatever a later gradio no longer has is passed over.
 """
 
 import contextlib
+import copy
 import gc
 import importlib.util
 import sys
@@ -40,10 +41,16 @@ def import_gradio(*, mcp: bool) -> None:
     """
     if "gradio" in sys.modules:
         return
-    finder = _Changing({"gradio.component_meta": _write_no_interfaces, "gradio.events": _write_no_docs})
+    finder = _Changing(
+        {
+            "gradio.component_meta": _write_no_interfaces,
+            "gradio.data_classes": _remember_schemas,
+            "gradio.events": _write_no_docs,
+        }
+    )
     sys.meta_path.insert(0, finder)
     try:
-        with contextlib.nullcontext() if mcp else _absent("mcp"):
+        with _absent("httpx._main", "pyarrow", *(() if mcp else ("mcp",))):
             import gradio  # noqa: F401
     finally:
         sys.meta_path.remove(finder)
@@ -71,6 +78,29 @@ def _write_no_docs(module: ModuleType) -> None:
     listener = getattr(module, "EventListener", None)
     if hasattr(listener, "set_doc"):
         listener.set_doc = _nothing  # type: ignore[union-attr]
+
+
+def _remember_schemas(module: ModuleType) -> None:
+    """Every part that takes a file asks for the schema of one, which is always the same."""
+    for name in ("GradioModel", "GradioRootModel"):
+        model = getattr(module, name, None)
+        if model is not None:
+            model.model_json_schema = classmethod(_Remembered(model.model_json_schema.__func__))
+
+
+class _Remembered:
+    """A class method without arguments that works once for each class; every caller gets a copy of his own."""
+
+    def __init__(self, method: Callable[..., dict[str, Any]]) -> None:
+        self._method = method
+        self._known: dict[type, dict[str, Any]] = {}
+
+    def __call__(self, model: type, *arguments: Any, **named: Any) -> dict[str, Any]:
+        if arguments or named:
+            return self._method(model, *arguments, **named)
+        if model not in self._known:
+            self._known[model] = self._method(model)
+        return copy.deepcopy(self._known[model])
 
 
 def _nothing(*arguments: Any, **named: Any) -> None:
@@ -113,13 +143,13 @@ class _ChangingLoader(Loader):
 
 
 @contextlib.contextmanager
-def _absent(name: str) -> Iterator[None]:
-    """A package that cannot be imported meanwhile, unless it is imported already."""
-    if name in sys.modules:
-        yield
-        return
-    sys.modules[name] = None  # type: ignore[assignment]  # what the import system takes as "not there"
+def _absent(*names: str) -> Iterator[None]:
+    """Packages that cannot be imported meanwhile, but for those that are imported already."""
+    hidden = [name for name in names if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]  # what the import system takes as "not there"
     try:
         yield
     finally:
-        del sys.modules[name]
+        for name in hidden:
+            del sys.modules[name]

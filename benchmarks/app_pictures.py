@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from magicgen.media import write_image
-from magicgen.ui.page import App, AppOptions
+from magicgen.ui.quick_gradio import import_gradio
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 WINDOW = (1280, 900)
@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     from playwright.sync_api import sync_playwright
+
+    import_gradio(mcp=False)  # as the program does
+    from magicgen.ui.page import App, AppOptions
 
     app = App(AppOptions())
     app.loading.join()

@@ -22,12 +22,15 @@ before = App.create_app
 with served_later(), gr.Blocks() as page:
     box = gr.Textbox(label="Word")
     box.submit(str.upper, box, box, api_name="shout")
+    table = gr.Dataframe(headers=["word"], type="array")
+    box.submit(lambda word: [[word]], box, table, api_name="rows")
     page.queue(max_size=2)
 assert App.create_app is before
 _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, _frontend=False, mcp_server={mcp})
 from gradio_client import Client
 
 print(Client(url, verbose=False).predict("word", api_name="/shout"))
+print("pandas" in sys.modules, Client(url, verbose=False).predict("word", api_name="/rows"))
 print("mcp" in sys.modules, component_meta.create_or_modify_pyi.__module__)
 page.close(verbose=False)
 """
@@ -42,9 +45,12 @@ def run(tmp_path: Path, mcp: bool) -> list[str]:
 
 
 def test_a_page_built_without_its_early_servers_answers(tmp_path: Path) -> None:
-    assert run(tmp_path, mcp=False)[-2:] == ["WORD", "False magicgen.ui.quick_gradio"]
+    *_, word, table, left_out = run(tmp_path, mcp=False)
+    assert word == "WORD"
+    assert table.endswith("{'headers': ['word'], 'data': [['word']], 'metadata': None}")
+    assert left_out == "False magicgen.ui.quick_gradio"
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mcp") is None, reason="needs the mcp package")
 def test_mcp_is_there_when_it_is_to_be_served(tmp_path: Path) -> None:
-    assert run(tmp_path, mcp=True)[-2:] == ["WORD", "True magicgen.ui.quick_gradio"]
+    assert run(tmp_path, mcp=True)[-1] == "True magicgen.ui.quick_gradio"

@@ -2,14 +2,17 @@
 
 Importing gradio parses the source of each of its components and writes an interface file for editors beside it; an
 installed package is not ours to write into, and the files are there already. It renders documentation for each event
-of each component. Where they are installed, it imports ``mcp``, and through others a command line of httpx and pyarrow,
-wanted or not. A page under construction has a web server made for it three times before the one that serves it, and the
-schema of a file worked out for each part that takes one. Whatever a later gradio no longer has is passed over.
+of each component. It imports pandas, which tables need once they are filled, and where they are installed ``mcp`` and
+a command line of httpx. A page under construction has a web server made for it three times before the one that serves
+it, and the schema of a file worked out for each part that takes one. Whatever a later gradio no longer has is passed
+over.
 """
 
 import contextlib
 import copy
+import functools
 import gc
+import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,13 +47,14 @@ def import_gradio(*, mcp: bool) -> None:
     finder = _Changing(
         {
             "gradio.component_meta": _write_no_interfaces,
+            "gradio.components.dataframe": _empty_tables,
             "gradio.data_classes": _remember_schemas,
             "gradio.events": _write_no_docs,
         }
     )
     sys.meta_path.insert(0, finder)
     try:
-        with _absent("httpx._main", "pyarrow", *(() if mcp else ("mcp",))):
+        with _absent("httpx._main", *(() if mcp else ("mcp",))), _later("pandas"):
             import gradio  # noqa: F401
     finally:
         sys.meta_path.remove(finder)
@@ -86,6 +90,20 @@ def _remember_schemas(module: ModuleType) -> None:
         model = getattr(module, name, None)
         if model is not None:
             model.model_json_schema = classmethod(_Remembered(model.model_json_schema.__func__))
+
+
+def _empty_tables(module: ModuleType) -> None:
+    """A table without a value is one without rows: nothing that pandas has to look at."""
+    table, data = getattr(module, "Dataframe", None), getattr(module, "DataframeData", None)
+    if table is None or data is None:
+        return
+    prepare = table.postprocess
+
+    @functools.wraps(prepare)
+    def postprocess(self: Any, value: Any) -> Any:
+        return data(headers=self.headers, data=[], metadata=None) if value is None else prepare(self, value)
+
+    table.postprocess = postprocess
 
 
 class _Remembered:
@@ -153,3 +171,28 @@ def _absent(*names: str) -> Iterator[None]:
     finally:
         for name in hidden:
             del sys.modules[name]
+
+
+@contextlib.contextmanager
+def _later(name: str) -> Iterator[None]:
+    """A package that is imported when something of it is first used by those who import it meanwhile."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = _Later(name)
+    try:
+        yield
+    finally:
+        if isinstance(sys.modules.get(name), _Later):
+            del sys.modules[name]
+
+
+class _Later(ModuleType):
+    """Stands in for a module until one of its names is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)  # the import system looks at modules too
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), name)

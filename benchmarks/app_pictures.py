@@ -13,10 +13,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from benchmarks.app import FLAGS
 from magicgen.media import write_image
 from magicgen.ui.quick_gradio import import_gradio
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 WINDOW = (1280, 900)
 PHONE = (390, 844)
 PATIENCE_MS = 600_000

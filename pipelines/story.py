@@ -461,9 +461,8 @@ def load_story_pipeline(folder: str | Path, device: torch.device | str | None = 
 
 def pose_of(subject: Subject) -> Action:
     """The action of a subject: of its pose, else of the words of its prompt; standing where there is none."""
-    if subject.pose is not None and subject.pose in POSES:
-        return POSES[subject.pose]
-    return next((POSES[word] for word in subject.prompt.split() if word in POSES), Action.STANDS)
+    words = (subject.pose, *subject.prompt.split())
+    return next((POSES[word] for word in words if word in POSES), Action.STANDS)
 
 
 def _fingerprint(given: StoryConditions) -> str:

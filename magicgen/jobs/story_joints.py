@@ -54,13 +54,8 @@ class JointReader:
         Raises:
             WeightsError: they are not there.
         """
-        try:
-            return digest_file(self.folder / WEIGHTS)
-        except OSError:
-            raise WeightsError(
-                f"This installation has no weights for joints in {self.folder}. Install the package again, or draw the "
-                "book with --condition sketch, which needs none."
-            ) from None
+        self.check()
+        return digest_file(self.folder / WEIGHTS)
 
     def check(self) -> None:
         """Make sure that the weights are there.
@@ -68,7 +63,11 @@ class JointReader:
         Raises:
             WeightsError: they are not.
         """
-        assert self.identity
+        if not (self.folder / WEIGHTS).is_file():
+            raise WeightsError(
+                f"This installation has no weights for joints in {self.folder}. Install the package again, or draw the "
+                "book with --condition sketch, which needs none."
+            )
 
     @cached_property
     def _head(self) -> "KeypointHead":

@@ -31,6 +31,7 @@ def train(
     json: Json = False,
 ) -> None:
     """Train the networks of a configuration; a stopped run goes on with --resume."""
+    from magicgen.training.path_options import PathTraining
     from magicgen.training.reflection_options import ReflectionTraining
     from magicgen.training.story_options import CharacterTraining, KeypointTraining, ReaderTraining, StoryTraining
     from magicgen.training.tasks import load_training
@@ -74,6 +75,10 @@ def train(
                 from magicgen.training.story import train_story
 
                 results([train_story(options, resume=resume, report=report, log=note)])
+            case PathTraining():
+                from magicgen.training.box_paths import train_paths
+
+                results([train_paths(options, report=report, log=note)])
             case _:
                 from magicgen.training.run import train as run_training
 

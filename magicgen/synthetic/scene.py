@@ -90,9 +90,13 @@ def _visible(layers: list[Layer | None], canvas: Canvas) -> Bools:
     return masks
 
 
+def _canvas(settings: SceneSettings) -> Canvas:
+    return Canvas(settings.height, settings.width, min(settings.height, settings.width) // 3)
+
+
 def _render(plan: ScenePlan, frame: int) -> _Frame:
     settings = plan.settings
-    canvas = Canvas(settings.height, settings.width, min(settings.height, settings.width) // 3)
+    canvas = _canvas(settings)
     backdrop = _backdrop(plan, frame).astype(np.float32)
     picture = backdrop.copy()
     shadows = np.zeros(picture.shape[:2], np.uint8)
@@ -181,11 +185,33 @@ def random_scene(rng: np.random.Generator, settings: SceneSettings) -> SceneClip
         ConfigError: a size or count that no scene can have.
         GenerationFailed: the objects do not fit into the picture together.
     """
+    return render_scene(_seen_plan(rng, settings))
+
+
+def random_boxes(rng: np.random.Generator, settings: SceneSettings) -> Floats:
+    """The boxes (N, T, 4) of the tracks of :func:`random_scene`, without its pictures: twice as fast.
+
+    Raises:
+        ConfigError, GenerationFailed: as there.
+    """
+    plan = _seen_plan(rng, settings)
+    masks = np.stack([_masks(plan, frame) for frame in range(settings.frames)], axis=1)
+    return boxes_from_masks(masks)
+
+
+def _masks(plan: ScenePlan, frame: int) -> Bools:
+    """(N, H, W) bool visible masks."""
+    canvas = _canvas(plan.settings)
+    return _visible([item.actor.draw(item.places[frame], canvas) for item in plan.objects], canvas)
+
+
+def _seen_plan(rng: np.random.Generator, settings: SceneSettings) -> ScenePlan:
+    """A plan whose objects are all visible on frame 0."""
     _check(settings)
     for _ in range(100):
         plan = plan_scene(rng, settings)
-        if _render(plan, 0).masks.mean(axis=(1, 2)).min() >= settings.min_area:
-            return render_scene(plan)
+        if _masks(plan, 0).mean(axis=(1, 2)).min() >= settings.min_area:
+            return plan
     raise GenerationFailed(
         f"Could not place {settings.min_objects} to {settings.max_objects} objects of at least "
         f"{settings.min_area:.2%} of the picture each; ask for fewer objects or a smaller min_area."

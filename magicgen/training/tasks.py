@@ -6,10 +6,11 @@ from pathlib import Path
 from magicgen.config import load_config, read_yaml
 from magicgen.errors import ConfigError
 from magicgen.training.options import TrainingOptions
+from magicgen.training.path_options import PathTraining
 from magicgen.training.reflection_options import ReflectionTraining
 from magicgen.training.story_options import CharacterTraining, KeypointTraining, ReaderTraining, StoryTraining
 
-TaskTraining = ReflectionTraining | StoryTraining | ReaderTraining | KeypointTraining | CharacterTraining
+TaskTraining = ReflectionTraining | StoryTraining | ReaderTraining | KeypointTraining | CharacterTraining | PathTraining
 AnyTraining = TrainingOptions | TaskTraining
 _TASKS: dict[str, type[TaskTraining]] = {
     "reflection": ReflectionTraining,
@@ -17,6 +18,7 @@ _TASKS: dict[str, type[TaskTraining]] = {
     "storybook_reader": ReaderTraining,
     "keypoint_head": KeypointTraining,
     "character_lora": CharacterTraining,
+    "box_paths": PathTraining,
 }
 
 

@@ -38,7 +38,9 @@ def validation_levels(frames: int) -> tuple[Level, ...]:
 
 
 def region_psnr(video: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], region: npt.NDArray[np.bool_]) -> float:
-    """PSNR in dB of (T, H, W, 3) uint8 videos inside ``region`` (T, H, W)."""
+    """PSNR in dB of (T, H, W, 3) uint8 videos inside ``region`` (T, H, W); NaN where it is empty."""
+    if not region.any():
+        return float("nan")
     error = (video[region].astype(np.float64) - truth[region]) ** 2
     return float(10 * np.log10(255.0**2 / max(error.mean(), 1e-3)))
 
@@ -76,7 +78,7 @@ def validate(trainer: Trainer, clips: list[Clip], *, use_draft: bool | None = No
                 rows.append(_score(clip, draft, sampled))
                 if number == 0:
                     trainer.show(f"sample/{level_name(level)}", np.concatenate([clip.video, draft, sampled], axis=2))
-            scores.append(ValidationScore(level_name(level), *(float(value) for value in np.mean(rows, axis=0))))
+            scores.append(ValidationScore(level_name(level), *(float(value) for value in np.nanmean(rows, axis=0))))
     return scores
 
 

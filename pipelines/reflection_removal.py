@@ -68,12 +68,12 @@ class LayerSolution:
 @dataclass(frozen=True, eq=False)
 class _Picture:
     """What is kept of a picture: its octaves (1, 3, h, w), coarse to fine, the latent of the coarsest, and once they
-    are known the layers of each octave without a guide."""
+    are known the network's layers of each octave without a guide."""
 
     pixels: Pixels
     octaves: tuple[torch.Tensor, ...]
     latent: torch.Tensor
-    automatic: list[LayerPair] = field(default_factory=list)
+    unasked: list[LayerPair] = field(default_factory=list)
 
 
 class ReflectionRemovalPipeline(DiffusionPipeline):
@@ -158,19 +158,28 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
         picture = self._picture
         if picture is None:
             raise GuideError("No photo is set. Call set_image(photo) first.")
-        guided = maps is not None and bool(maps.any())
-        automatic = picture.automatic
-        if not guided or not automatic:
-            automatic[:] = self._octaves(picture, None, cancel, None if guided else tell)
-        answers = self._octaves(picture, maps, cancel, tell) if guided else automatic
-        mixture, answer, guide = picture.octaves[-1], answers[-1], self._guide(maps, picture.octaves[-1])
-        final = self.network.calibrated(mixture, automatic[-1], answer, guide)
+        mixture = picture.octaves[-1]
+        if maps is None or not maps.any():
+            final = self._automatic(mixture, cancel, tell)
+        else:
+            if not picture.unasked:
+                picture.unasked[:] = self._octaves(picture, None, cancel, None)
+            answer = self._octaves(picture, maps, cancel, tell)[-1]
+            final = self.network.guided(mixture, picture.unasked[-1], answer, self._guide(maps, mixture))
         return LayerSolution(_array(mixture), _array(final.transmission), _array(final.reflection))
+
+    def _automatic(self, mixture: torch.Tensor, cancel: CancelToken | None, tell: Tell | None) -> LayerPair:
+        if cancel is not None:
+            cancel.raise_if_cancelled()
+        answer = _sound(self.network.automatic(mixture))
+        if tell is not None:
+            tell(1, 1, _seen(answer))
+        return answer
 
     def _octaves(
         self, picture: _Picture, maps: Maps | None, cancel: CancelToken | None, tell: Tell | None
     ) -> list[LayerPair]:
-        """The layers at every octave, coarse to fine, before their change is scaled."""
+        """The network's layers at every octave, coarse to fine."""
         parts = _Parts(picture.octaves, self.network.step, tell)
         answers: list[LayerPair] = []
         for level, mixture in enumerate(picture.octaves):
@@ -183,10 +192,9 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
             else:
                 draft = enlarged(answers[-1], picture.octaves[level - 1], mixture)
                 answers.append(self._refined(mixture, draft, guide, parts, cancel))
-            if not torch.isfinite(answers[-1].transmission).all():
-                raise GenerationFailed("The reflection model made values that are no numbers; its weights are damaged.")
-            automatic = picture.automatic[level] if maps is not None else answers[-1]
-            parts.show(self.network.calibrated(mixture, automatic, answers[-1], guide))
+            _sound(answers[-1])
+            if tell is not None:
+                parts.show(self.network.guided(mixture, picture.unasked[level], answers[-1], guide))
         return answers
 
     def __call__(
@@ -287,7 +295,17 @@ class _Parts:
     def show(self, answer: LayerPair) -> None:
         """An octave is done."""
         if self._tell is not None:
-            self._tell(self._done, self._total, np.round(255 * _array(answer.transmission)).astype(np.uint8))
+            self._tell(self._done, self._total, _seen(answer))
+
+
+def _seen(answer: LayerPair) -> npt.NDArray[np.uint8]:
+    return np.asarray(np.round(255 * _array(answer.transmission)), np.uint8)
+
+
+def _sound(answer: LayerPair) -> LayerPair:
+    if not torch.isfinite(answer.transmission).all():
+        raise GenerationFailed("The reflection model made values that are no numbers; its weights are damaged.")
+    return answer
 
 
 def finish(photo: Pixels, solution: LayerSolution, strength: float = 1.0) -> ReflectionRemovalOutput:

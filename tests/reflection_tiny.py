@@ -49,6 +49,7 @@ def small_adapter(base: VideoTransformer, *, trained: bool = True, seed: int = 1
             for parameter in adapter.parameters():
                 if not parameter.any():
                     parameter.normal_(std=0.05)
+            adapter.veil.weight.normal_(std=0.02)
     return adapter.eval()
 
 

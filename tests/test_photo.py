@@ -120,6 +120,14 @@ def test_a_change_at_full_size_equals_the_change_at_small_size(dtype: type) -> N
     assert np.abs(result - wanted).max() < 0.01
 
 
+def test_dark_details_of_a_darkened_place_do_not_turn_black() -> None:
+    photo = np.full((96, 96, 3), 128, np.uint8)
+    photo[:, ::8] = 24
+    before = shrunk(photo, 24, 24)
+    result = apply_change(photo, change_field(before, before - 0.03)).astype(int)
+    assert np.abs(photo - result - 255 * 0.03).max() <= 1
+
+
 def test_untouched_places_are_bit_exact_and_strength_blends() -> None:
     photo = RNG.integers(0, 65536, (200, 300, 3), dtype=np.uint16)
     before = shrunk(photo, 50, 75)

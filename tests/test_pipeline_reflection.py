@@ -42,12 +42,20 @@ def test_an_empty_guide_is_the_automatic_result_and_a_click_is_not() -> None:
 def test_whoever_waits_hears_of_every_part_and_sees_every_octave() -> None:
     told: list[tuple[int, int, tuple[int, ...] | None]] = []
     pipe = pipeline(octaves=1)
-    pipe(PHOTO, tell=lambda done, total, seen: told.append((done, total, None if seen is None else seen.shape)))
     rows, columns = working_size(*PHOTO.shape[:2], 32, pipe.network.step)
     shapes = [(rows, columns, 3), (2 * rows, 2 * columns, 3)]
+    click = RemovalGuide((PointMark(0.3, 0.4, Layer.REFLECTION),))
+
+    def hear(done: int, total: int, seen: np.ndarray | None) -> None:
+        told.append((done, total, None if seen is None else seen.shape))
+
+    pipe(PHOTO, click, tell=hear)
     assert told == [(1, 2, None), (1, 2, shapes[0]), (2, 2, None), (2, 2, shapes[1])]
-    quiet = pipe(PHOTO).transmission
-    assert np.array_equal(quiet, pipe(PHOTO, tell=lambda *_: None).transmission)
+    quiet = pipe(PHOTO, click).transmission
+    assert np.array_equal(quiet, pipe(PHOTO, click, tell=lambda *_: None).transmission)
+    told.clear()
+    pipe(PHOTO, tell=hear)
+    assert told == [(1, 1, shapes[1])]
 
 
 def test_the_same_call_gives_the_same_bytes() -> None:

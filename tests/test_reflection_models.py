@@ -7,6 +7,7 @@ from magicgen.errors import WeightsError
 from magicgen.models.prompt_block import GuidePromptBlock
 from magicgen.models.refiner import PhotoContext
 from magicgen.models.reflection import LayerPair, ReflectionNetwork, enlarged
+from magicgen.models.veil import READING_SIDE, STATISTICS, local_statistics, read
 from tests.reflection_tiny import CHANNELS, small_adapter, small_base, small_network
 
 
@@ -24,6 +25,7 @@ def test_an_untrained_adapter_answers_with_the_photo() -> None:
     draft = network.draft(mixture, nothing(mixture))
     assert torch.equal(draft.transmission, mixture)
     assert torch.equal(network.refine(mixture, draft, nothing(mixture)).transmission, mixture)
+    assert torch.equal(network.automatic(mixture).transmission, mixture)
 
 
 @torch.no_grad()
@@ -112,20 +114,57 @@ def test_the_photo_context_starts_as_the_identity_and_looks_at_the_whole_picture
     assert torch.equal(before[1], after[1]), "pictures of a batch do not hear of each other"
 
 
-def test_the_automatic_change_is_scaled_and_what_a_guide_adds_is_not() -> None:
+@torch.no_grad()
+def test_what_a_guide_adds_is_set_on_the_automatic_answer() -> None:
     network, mixture = small_network(), pictures()
-    automatic = LayerPair(mixture + 0.1, torch.zeros_like(mixture))
+    automatic = network.automatic(mixture).transmission
+    unasked = LayerPair(mixture + 0.1, torch.zeros_like(mixture))
     answer = LayerPair(mixture + 0.3, torch.zeros_like(mixture))
     guide = nothing(mixture)
     guide[1, 0] = 1
-    assert network.calibrated(mixture, automatic, answer, guide) is answer
-    for settings, kept in (({"boost": 0.5, "cap": None}, 0.05), ({"boost": 1.0, "cap": 0.02}, 0.02)):
-        network.adapter.register_to_config(**settings)
-        alone = network.calibrated(mixture, automatic, automatic, nothing(mixture)).transmission - mixture
-        assert torch.allclose(alone, torch.tensor(kept), atol=1e-6)
-        change = network.calibrated(mixture, automatic, answer, guide).transmission - mixture
-        assert torch.allclose(change[0], torch.tensor(0.2 + kept), atol=1e-6)
-        assert torch.allclose(change[1], torch.tensor(0.3), atol=1e-6)
+    clear = network.guided(mixture, unasked, answer, guide).transmission
+    assert torch.allclose(clear[0], automatic[0] + 0.2, atol=1e-6), "a guide that says little adds to it"
+    assert torch.allclose(clear[1], mixture[1] + 0.3, atol=1e-6), "a guide that says all is followed"
+
+
+@torch.no_grad()
+def test_the_layers_of_the_automatic_answer_add_up_in_light() -> None:
+    network, mixture = small_network(), pictures()
+    network.adapter.veil.weight.zero_()[0] = -0.1
+    answer = network.automatic(mixture)
+    assert torch.allclose(answer.transmission, (mixture - 0.1).clamp_min(0), atol=1e-6)
+    light = answer.transmission**2.2 + answer.reflection**2.2
+    assert torch.allclose(light ** (1 / 2.2), mixture, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 96), (130, 98), (200, 160)])
+@torch.no_grad()
+def test_the_veil_of_a_mirrored_picture_is_mirrored(size: tuple[int, int]) -> None:
+    veil, picture = small_network().adapter.veil, torch.rand(2, 3, *size)
+    change = veil(picture)
+    assert change.shape == picture.shape
+    assert torch.allclose(veil(picture.flip(3)), change.flip(3), atol=1e-4)
+    assert torch.allclose(veil(picture[1:]), change[1:], atol=1e-5)
+    assert local_statistics(picture).shape == (2, STATISTICS, *read(picture).shape[2:])
+    assert min(read(picture).shape[2:]) <= READING_SIDE
+
+
+@torch.no_grad()
+def test_local_statistics_say_what_they_are_called() -> None:
+    even = torch.full((1, 3, 96, 128), 0.5)
+    even[:, 2] = 0.2
+    told = local_statistics(even)[0]
+    expected = [0.5, 0.5, 0.2, 0.2, 0.3, 0.16]
+    assert torch.allclose(told[:6].mean(dim=(1, 2)), torch.tensor(expected), atol=1e-5)
+    mean, deviation, dark, dim, bright, colour, warm, detail, _ = told[9:18]
+    for values, value in zip((mean, dark, dim, bright, colour, warm), (0.4, 0.2, 0.4, 0.4, 0.3, 0.3), strict=True):
+        assert torch.allclose(values, torch.tensor(value), atol=1e-4)
+    assert deviation.max() < 2e-3
+    assert detail.max() < 1e-5
+    spotted = even.clone()
+    spotted[..., 40:48, 40:48] = 0
+    assert local_statistics(spotted)[0, 11, 22, 22] < 0.1, "the dark channel hears of a dark spot"
+    assert local_statistics(spotted)[0, 11, 2, 60] == pytest.approx(0.2, abs=1e-4)
 
 
 def test_a_solution_grows_by_its_change_only() -> None:

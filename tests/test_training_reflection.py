@@ -12,11 +12,13 @@ from magicgen.config import load_config
 from magicgen.errors import ConfigError, DatasetError
 from magicgen.media import write_image
 from magicgen.models.reflection import LayerPair, ReflectionAdapter
+from magicgen.models.veil import VeilEstimator
 from magicgen.training.reflection import build_network, export_adapter, train_reflection
 from magicgen.training.reflection_check import fold_checks
 from magicgen.training.reflection_data import ReflectionExamples, collate_layers, fold_names, load_pairs, pair_names
 from magicgen.training.reflection_losses import LayerTruth, layer_loss, structural_similarity
 from magicgen.training.reflection_options import ReflectionData, ReflectionLoss, ReflectionTraining
+from magicgen.training.reflection_veil import fit_veil
 from tests.reflection_tiny import save_small_reflection
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "train"
@@ -107,10 +109,38 @@ def test_an_untrained_adapter_gains_nothing_on_pairs(base: Path, pairs: Path, tm
     network = build_network(run)
     held = fold_checks(ReflectionData(pairs=pairs, hold_out=0), 32, network.step)
     assert held is not None
-    result = held[0](network)
+    result = held[0](lambda picture: network.automatic(picture).transmission)
     assert (result.gain, result.better) == (0, 0)
     assert result.clean > 50
     assert fold_checks(ReflectionData(pairs=pairs), 32, network.step) is None
+
+
+def test_the_automatic_answer_is_solved_for_on_the_pairs_that_are_not_held_out(
+    base: Path, pairs: Path, tmp_path: Path
+) -> None:
+    data = {"pairs": pairs, "hold_out": 1, "short_side": 32, "long_side": 48, "batch_size": 2, "bank": 1}
+    run = options(base, pairs, tmp_path / "run", steps=1, data=data, veil={"examples": 8, "ridge": 0.01})
+    lines: list[str] = []
+    train_reflection(run, resume=False, log=lines.append)
+    gain = next(float(line.split()[3]) for line in lines if line.startswith("automatic held out"))
+    assert gain > 3, "every pair has light on its left half; the mirrored ones too"
+    solved = ReflectionAdapter.from_pretrained(export_adapter(run.out, tmp_path / "out")).veil
+    again = VeilEstimator()
+    assert run.veil is not None
+    fit_veil(again, run.veil, run.data, run.seed)
+    assert torch.equal(again.weight.half(), solved.weight.half())
+    train_reflection(run, resume=True, log=quiet)
+    twice = ReflectionAdapter.from_pretrained(export_adapter(run.out, tmp_path / "twice")).veil
+    assert torch.equal(twice.weight, solved.weight)
+    # Scenes without glass hold it back.
+    held_back = VeilEstimator()
+    fit_veil(held_back, run.veil.model_copy(update={"clean": 10.0}), run.data, run.seed)
+    assert held_back.weight.norm() < again.weight.norm()
+
+
+def test_the_automatic_answer_needs_pairs(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"data\.pairs"):
+        ReflectionTraining.model_validate({"task": "reflection", "out": tmp_path, "steps": 1, "veil": {}})
 
 
 @pytest.mark.slow

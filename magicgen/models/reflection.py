@@ -22,8 +22,9 @@ from magicgen.models.autoencoder import BLOCK, BlockTransformAutoencoder
 from magicgen.models.conditioning import decode_video, encode_video
 from magicgen.models.positions import rotary_embedding
 from magicgen.models.prompt_block import GuidePromptBlock
-from magicgen.models.refiner import LayerRefiner
+from magicgen.models.refiner import GAMMA, LayerRefiner
 from magicgen.models.transformer import VideoTransformer, embed_time, unpatchify
+from magicgen.models.veil import VeilEstimator
 
 LAYERS = 2  # transmission, reflection
 AFFINE = 6  # a gain and an offset for each colour
@@ -52,9 +53,6 @@ class ReflectionAdapter(ModelMixin, ConfigMixin):
         context: the backbone sees the picture this many times smaller than the refiner does.
         timestep: the fixed time at which the backbone is asked.
         working_side: shorter side, in pixels, at which it sees a picture.
-        boost: largest factor on the automatic change, settled by cross-validation.
-        cap: largest root mean square of the automatic change; more than that is taken for a mistake and scaled down.
-            Changes that a person asked for are not bounded. None for no bound.
     """
 
     @register_to_config
@@ -76,8 +74,6 @@ class ReflectionAdapter(ModelMixin, ConfigMixin):
         context: int = 2,
         timestep: int = 499,
         working_side: int = 160,
-        boost: float = 1.0,
-        cap: float | None = None,
     ) -> None:
         super().__init__()
         patch = latent_channels * patch_size**2
@@ -98,6 +94,7 @@ class ReflectionAdapter(ModelMixin, ConfigMixin):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
         self.refiner = LayerRefiner(refiner_widths, refiner_blocks, dropout=refiner_dropout)
+        self.veil = VeilEstimator()
 
     @classmethod
     def from_backbone(cls, base: VideoTransformer, **options: object) -> "ReflectionAdapter":
@@ -220,29 +217,25 @@ class ReflectionNetwork(nn.Module):
         """Correct a draft at pixel level."""
         return LayerPair(*self.adapter.refiner(mixture, draft.transmission, draft.reflection, guide))
 
-    def calibrated(
-        self, mixture: torch.Tensor, automatic: LayerPair, answer: LayerPair, guide: torch.Tensor
-    ) -> LayerPair:
-        """The answer with the automatic part of its change scaled as the adapter's ``boost`` and ``cap`` say. What a
-        guide adds counts in full; the more of the picture a guide speaks of, the less is scaled.
+    def automatic(self, mixture: torch.Tensor) -> LayerPair:
+        """The answer without any guide: (B, 3, H, W) in [0, 1] -> layers that add up to it in light."""
+        clear = (mixture + self.adapter.veil(mixture)).clamp(0, 1)
+        return LayerPair(clear, (mixture**GAMMA - clear**GAMMA).clamp_min(0) ** (1 / GAMMA))
+
+    def guided(self, mixture: torch.Tensor, unasked: LayerPair, answer: LayerPair, guide: torch.Tensor) -> LayerPair:
+        """The automatic answer and what a guide adds to it. The more of the picture a guide speaks of, the more the
+        network's answer counts as it stands.
 
         Args:
             mixture: (B, 3, H, W) in [0, 1].
-            automatic: the layers without any guide.
-            answer: the layers with the guide; the same where there is none.
+            unasked: the network's layers without any guide.
+            answer: its layers with the guide.
             guide: (B, 2, H, W) in [0, 1].
         """
-        boost, cap = self.adapter.config.boost, self.adapter.config.cap
-        if boost == 1 and cap is None:
-            return answer
-        unasked = automatic.transmission - mixture
-        kept = torch.full_like(unasked[:, :1, :1, :1], boost)
-        if cap is not None:
-            size = unasked.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-            kept = (cap / size.clamp_min(1e-6)).clamp_max(boost)
         told = guide.amax(dim=1).mean(dim=(1, 2))[:, None, None, None]
         silent = (1 - told / ASSURED).clamp_min(0)
-        return LayerPair(answer.transmission - silent * (1 - kept) * unasked, answer.reflection)
+        apart = self.automatic(mixture).transmission - unasked.transmission
+        return LayerPair(answer.transmission + silent * apart, answer.reflection)
 
     def _blocks(
         self,

@@ -1,13 +1,15 @@
 """What was changed in a small picture, brought to the photo's own size.
 
-In linear light the change is written as a smooth field, ``T = S * I + B`` fitted in windows (He and Sun 2015, the fast
-guided filter), plus what the field cannot say. Field and rest are enlarged; the detail is the photo's own. Where
-nothing was changed, the photo's values are copied, bit for bit.
+The change is written as a smooth field, ``T = S * I + B`` fitted in windows (He and Sun 2015, the fast guided filter),
+plus what the field cannot say. Field and rest are enlarged; the detail is the photo's own. All of it acts on the coded
+values: light that is taken off a place on average would turn its dark details black. Where nothing was changed, the
+photo's values are copied, bit for bit.
 
 The photo is worked on in strips: memory beyond input and output does not grow with its height.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,8 +26,8 @@ FAINT, PLAIN = 1.5 / 255, 4.0 / 255
 
 @dataclass(frozen=True, eq=False)
 class ChangeField:
-    """A change of a picture at a small size, (h, w, 3) float32 in linear light each: ``gain``, ``offset`` and ``rest``;
-    ``weight`` (h, w) in [0, 1], where it is made at all."""
+    """A change of a picture at a small size, (h, w, 3) float32 sRGB each: ``gain``, ``offset`` and ``rest``; ``weight``
+    (h, w) in [0, 1], where it is made at all."""
 
     gain: Floats
     offset: Floats
@@ -41,20 +43,19 @@ def change_field(before: Floats, after: Floats, allowed: Floats | None = None, w
         allowed: (h, w) in [0, 1], where changes may be made; everywhere when None.
         window: side of the windows in which gain and offset are fitted.
     """
-    source, target = _light(before), _light(after)
     size = (window, window)
 
     def mean(values: Floats) -> Floats:
         return np.asarray(cv2.blur(values, size, borderType=cv2.BORDER_REFLECT), np.float32)
 
-    mean_source, mean_target = mean(source), mean(target)
-    variance = mean(source * source) - mean_source**2
-    covariance = mean(source * target) - mean_source * mean_target
+    mean_source, mean_target = mean(before), mean(after)
+    variance = mean(before * before) - mean_source**2
+    covariance = mean(before * after) - mean_source * mean_target
     # With little texture in a window the gain goes to 1 and the offset says everything.
     gain = np.clip((covariance + 1e-3) / (np.maximum(variance, 0) + 1e-3), 0, 2)
     gain = mean(gain.astype(np.float32))
     offset = mean(mean_target - gain * mean_source)
-    rest = target - (gain * source + offset)
+    rest = after - (gain * before + offset)
     change = np.abs(after - before).max(axis=2)
     amount = np.asarray(cv2.dilate(change, np.ones((3, 3), np.uint8)), np.float32)
     weight = np.clip((amount - FAINT) / (PLAIN - FAINT), 0, 1).astype(np.float32)
@@ -107,11 +108,11 @@ def _changed(pixels: Pixels, field: ChangeField, strength: float, weight: Floats
     height, width = pixels.shape[:2]
     source = pixels[top:bottom]
     depth = np.float32(np.iinfo(pixels.dtype).max)
-    light = _grown(field.gain, top, bottom, height, width) * _decoded(source)
-    light += _grown(field.offset, top, bottom, height, width)
-    light += _grown(field.rest, top, bottom, height, width)
-    target = np.power(np.clip(light, 0, 1, out=light), np.float32(1 / GAMMA)) * depth
-    mixed = source + (np.float32(strength) * weight)[..., None] * (target - source)
+    target = _grown(field.gain, top, bottom, height, width) * (source / depth)
+    target += _grown(field.offset, top, bottom, height, width)
+    target += _grown(field.rest, top, bottom, height, width)
+    target = np.clip(target, 0, 1, out=target) * depth
+    mixed: Any = source + (np.float32(strength) * weight)[..., None] * (target - source)
     return np.clip(np.rint(mixed), 0, depth).astype(pixels.dtype)
 
 
@@ -119,10 +120,6 @@ def _decoded(pixels: Pixels) -> Floats:
     depth = np.float32(np.iinfo(pixels.dtype).max)
     table = np.power(np.arange(int(depth) + 1, dtype=np.float32) / depth, np.float32(GAMMA))
     return np.asarray(table[pixels], np.float32)
-
-
-def _light(srgb: Floats) -> Floats:
-    return np.power(np.clip(srgb, 0, 1), np.float32(GAMMA), dtype=np.float32)
 
 
 def _strips(height: int, width: int) -> list[tuple[int, int]]:

@@ -17,11 +17,13 @@ from torch.nn import functional as F
 from magicgen.errors import ConfigError
 from magicgen.models import BlockTransformAutoencoder, VideoTransformer
 from magicgen.models.reflection import LayerPair, ReflectionAdapter, ReflectionNetwork, enlarged
+from magicgen.models.veil import VeilEstimator
 from magicgen.progress import ProgressEvent, silent
-from magicgen.training.reflection_check import fold_checks
+from magicgen.training.reflection_check import PairCheck, fold_checks
 from magicgen.training.reflection_data import LayerBatch, ReflectionExamples, layer_batches
 from magicgen.training.reflection_losses import LayerTruth, layer_loss
 from magicgen.training.reflection_options import ReflectionTraining
+from magicgen.training.reflection_veil import fit_veil
 from magicgen.training.single import SingleTrainer, averaged_weights, claim_folder, follow, training_device
 from magicgen.weights.sources import PipelineFolder, resolve_model
 
@@ -70,8 +72,6 @@ def build_network(options: ReflectionTraining) -> ReflectionNetwork:
         refiner_dropout=model.refiner_dropout,
         context=model.context,
         working_side=model.working_side or options.data.short_side,
-        boost=model.boost,
-        cap=model.cap,
     )
     if options.start_from is not None:
         load_averaged_adapter(adapter, options.start_from)
@@ -130,14 +130,37 @@ class ReflectionTrainer(SingleTrainer[ReflectionTraining, LayerBatch, Reflection
     def save(self) -> None:
         """Write a checkpoint; where a fold is held out, say how the averaged adapter does on it and on its own."""
         super().save()
-        if self.checks is None:
-            return
         self.ema.store(self.parameters)
         self.ema.copy_to(self.parameters)
-        held, own = (check(self.network) for check in self.checks)
+        self._check(f"step {self.step}", self.checks, self._unasked)
         self.ema.restore(self.parameters)
+
+    def solve(self) -> None:
+        """Solve for the automatic answer, where the run says how, and write it to the checkpoint."""
+        options, adapter = self.options, self.network.adapter
+        if options.veil is None:
+            return
+        veil = VeilEstimator()
+        fit_veil(veil, options.veil, options.data, options.seed)
+        adapter.veil.load_state_dict(veil.state_dict())
+        super().save()
+        side = OCTAVE * adapter.config.working_side
+        checks = fold_checks(options.data, side, self.network.step)
+        self._check("automatic", checks, lambda picture: self.network.automatic(picture).transmission)
+
+    def _unasked(self, picture: torch.Tensor) -> torch.Tensor:
+        guide = picture.new_zeros(1, 2, *picture.shape[2:])
+        return self.network.refine(picture, self.network.draft(picture, guide), guide).transmission
+
+    def _check(
+        self, what: str, checks: tuple[PairCheck, PairCheck] | None, answer: Callable[[torch.Tensor], torch.Tensor]
+    ) -> None:
+        if checks is None:
+            return
+        self.network.eval()
+        held, own = (check(answer) for check in checks)
         self.tell(
-            f"step {self.step} held out {held.gain:+.2f} dB ({100 * held.better:.0f} % better), "
+            f"{what} held out {held.gain:+.2f} dB ({100 * held.better:.0f} % better), "
             f"own pairs {own.gain:+.2f} dB, clean scenes {held.clean:.1f} dB"
         )
 
@@ -213,6 +236,7 @@ def train_reflection(
         return f"photo {before:.2f} dB, model {after:.2f} dB"
 
     follow(trainer, told, resume=resume, report=report, log=log)
+    trainer.solve()
     return options.out
 
 

@@ -1,12 +1,11 @@
 """How well a reflection adapter answers pairs while it learns: those that were held out, and as many of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from magicgen.models.reflection import ReflectionNetwork
 from magicgen.training.reflection_data import RealPair, held_out_names, load_pairs, pair_names, read_pair, resized
 from magicgen.training.reflection_options import ReflectionData
 
@@ -33,12 +32,11 @@ class PairCheck:
         return cls(tuple(_tensors(pair, side, step) for pair in pairs))
 
     @torch.no_grad()
-    def __call__(self, network: ReflectionNetwork) -> CheckResult:
-        """Ask for automatic results."""
-        network.eval()
+    def __call__(self, answer: Callable[[torch.Tensor], torch.Tensor]) -> CheckResult:
+        """Ask for results without a guide: ``answer`` takes a picture (1, 3, h, w) and gives its transmission."""
         gains, clean = [], []
         for mixture, scene in self.pairs:
-            clear, untouched = (_answer(network, picture) for picture in (mixture, scene))
+            clear, untouched = answer(mixture), answer(scene)
             gains.append(_decibels(clear, scene) - _decibels(mixture, scene))
             clean.append(_decibels(untouched, scene))
         return CheckResult(float(np.mean(gains)), float(np.mean(np.array(gains) > 0)), float(np.mean(clean)))
@@ -55,11 +53,6 @@ def fold_checks(data: ReflectionData, side: int, step: int) -> tuple[PairCheck, 
         PairCheck.of([read_pair(data.pairs, name, 2 * side) for name in held], side, step),
         PairCheck.of(own, side, step),
     )
-
-
-def _answer(network: ReflectionNetwork, picture: torch.Tensor) -> torch.Tensor:
-    guide = picture.new_zeros(1, 2, *picture.shape[2:])
-    return network.refine(picture, network.draft(picture, guide), guide).transmission
 
 
 def _decibels(answer: torch.Tensor, scene: torch.Tensor) -> float:

@@ -84,7 +84,6 @@ class ReflectionModel(StrictModel):
         rank, prompt_tokens, prompt_layers, refiner_widths, refiner_blocks, refiner_dropout, context: see
             :class:`magicgen.models.reflection.ReflectionAdapter`.
         working_side: shorter side at which the adapter will see photos; None for that of the training pictures.
-        boost, cap: see :class:`magicgen.models.reflection.ReflectionAdapter`; nothing that training looks at.
     """
 
     base: str = "tiny"
@@ -96,8 +95,28 @@ class ReflectionModel(StrictModel):
     refiner_dropout: Share = 0.0
     context: Positive = 2
     working_side: Positive | None = None
-    boost: Weight = 1.0
-    cap: Annotated[float, Field(gt=0)] | None = None
+
+
+class VeilOptions(StrictModel):
+    """The automatic answer, solved for after the last step; see :mod:`magicgen.training.reflection_veil`.
+
+    Attributes:
+        examples: how many varied examples are drawn from the pairs.
+        varied: what they count against the pairs as they are.
+        clean: what scenes without glass count, at which nothing is to be changed.
+        floor: added to a picture's mean squared error before it divides.
+        ridge: how strongly the weights are drawn towards no change.
+        tones, smallest, shares: as in :class:`ReflectionData`, for the varied examples.
+    """
+
+    examples: Positive = 600
+    varied: Weight = 1.0
+    clean: Weight = 0.01
+    floor: Annotated[float, Field(gt=0)] = 2e-4
+    ridge: Annotated[float, Field(gt=0)] = 0.1
+    tones: Weight = 1.0
+    smallest: Annotated[float, Field(gt=0, le=0.9)] = 0.5
+    shares: MixtureShares = MixtureShares(real=0.5, transplanted=0.5, composed=0.0, synthetic=0.0)
 
 
 class ReflectionLoss(StrictModel):
@@ -124,6 +143,7 @@ class ReflectionTraining(StrictModel):
     Attributes:
         start_from: an earlier run, whose averaged adapter is the start.
         train: the whole adapter, or its pixel network alone (the backbone's draft then stays as it is).
+        veil: how the automatic answer is solved for, which needs pairs; None leaves it as it was.
     """
 
     task: Literal["reflection"]
@@ -140,3 +160,10 @@ class ReflectionTraining(StrictModel):
     checkpoint_every: Positive = 100
     start_from: Path | None = None
     train: Literal["all", "refiner"] = "all"
+    veil: VeilOptions | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> "ReflectionTraining":
+        if self.veil is not None and self.data.pairs is None:
+            raise ValueError("veil needs real pairs: set data.pairs to their folder, or leave veil out")
+        return self

@@ -123,6 +123,9 @@ def train_paths(
     log(f"{len(rows.trust)} frames to learn from")
     network = _network(options.width)
     _fit(network, rows, options, report, log)
+    with torch.no_grad():
+        for values in network[-1].parameters():
+            values.mul_(options.caution)
     tensors = {
         f"{number}.{part}": getattr(layer, part).detach().half()
         for number, layer in enumerate(network[::2])

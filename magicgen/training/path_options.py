@@ -17,6 +17,8 @@ class PathTraining(StrictModel):
         frames: of a scene, 16 n + 1; every second and every fourth of them make shorter clips.
         queries: frames that are asked for each thinned track.
         width: of the network's three hidden layers.
+        caution: what the trained network's guesses are multiplied by, because other motions than the drawn ones follow
+            them less far.
         test_scenes: held-out scenes for ``scores.json``.
     """
 
@@ -32,4 +34,5 @@ class PathTraining(StrictModel):
     batch_size: Positive = 4096
     learning_rate: Annotated[float, Field(gt=0)] = 3e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.02
+    caution: Annotated[float, Field(gt=0, le=1)] = 0.7
     test_scenes: Positive = 200

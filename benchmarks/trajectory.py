@@ -271,7 +271,7 @@ def _fingerprints(options: argparse.Namespace) -> dict[str, str]:
     source = _source(options)
     data = replace(source, count=0) if isinstance(source, HeldOutScenes) else source
     measuring = [path for room in MEASURING for path in _files(PACKAGE / room, ".py")]
-    measuring += _files(PACKAGE / "presets" / "box_paths", ".safetensors")  # drafts and pasted objects follow it
+    measuring += _files(PACKAGE / "presets" / "box_paths", ".safetensors")  # drafts follow it
     code = _digest(measuring, f"{data} {options.tracker} {_backbones(options)}")
     found = {} if options.no_baselines else dict.fromkeys(("truth", "still", "cut-and-paste", "motion draft"), code)
     if options.model != "none":

@@ -22,6 +22,8 @@ Frames = npt.NDArray[np.int_]
 REST = 0.01
 # The network speaks up fully where it moves by this much.
 MOVING = 0.03
+# The network may change the size of the curve's box by this share: it has seen few things as thin as a rocket.
+RESIZE = 0.15
 # Known frames that the network sees on each side of a gap.
 SIDE = 3
 FEATURES = 2 * SIDE * 6 + 7
@@ -105,7 +107,8 @@ def completed(knots: Frames, boxes: Doubles, count: int, network: PathNetwork | 
         return curve
     change = 0.1 * network(path_features(knots, boxes, curve, inside)) * trust(knots, boxes, inside)[:, None]
     place = _placed(curve[inside])
-    centre, half = place[:, :2] + change[:, :2], np.maximum(place[:, 2:] + change[:, 2:], 0.1 * place[:, 2:]) / 2
+    bound = RESIZE * place[:, 2:]
+    centre, half = place[:, :2] + change[:, :2], (place[:, 2:] + change[:, 2:].clip(-bound, bound)) / 2
     curve[inside] = np.concatenate([centre - half, centre + half], axis=1)
     return curve
 

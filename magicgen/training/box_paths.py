@@ -189,7 +189,8 @@ def _fit(
 
 
 def _moved(curve: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
-    """The curve's boxes (n, 4) with the change (n, 4) of centre and size, as :func:`completed` applies it."""
+    """The curve's boxes (n, 4) with the change (n, 4) of centre and size, without the bound that
+    :func:`completed` puts on sizes."""
     centre, size = (curve[:, :2] + curve[:, 2:]) / 2, curve[:, 2:] - curve[:, :2]
     centre, half = centre + 0.1 * change[:, :2], torch.maximum(size + 0.1 * change[:, 2:], 0.1 * size) / 2
     return torch.cat([centre - half, centre + half], dim=1)

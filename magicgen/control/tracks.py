@@ -47,6 +47,11 @@ class SparseBoxLevel:
 Level = MaskLevel | BoxLevel | SparseBoxLevel
 
 
+def paper_levels(frames: int) -> tuple[MaskLevel, BoxLevel, SparseBoxLevel]:
+    """Mask, box, and the sparse level of MagicMotion's public demos: frame 1, the middle and the last frame."""
+    return MaskLevel(), BoxLevel(), SparseBoxLevel(tuple(sorted({1, frames // 2, frames - 1})))
+
+
 def level_name(level: Level) -> str:
     """``mask``, ``box`` or ``sparse_box``: the word used in files and on the command line."""
     match level:

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import numpy as np
 import numpy.typing as npt
 
-from magicgen.control.tracks import BoxLevel, Level, MaskLevel, SparseBoxLevel, boxes_from_masks, level_name
+from magicgen.control.tracks import Level, boxes_from_masks, level_name, paper_levels
 from magicgen.errors import DatasetError, MagicGenError
 from magicgen.evaluation.methods import Method, Videos, make_video, uses_level
 from magicgen.evaluation.metrics import background, finite_mean, moved_region, psnr, ssim, tracked_iou, warping_error
@@ -81,11 +81,6 @@ class Outcome:
 
 
 MEASURES = ("mask_iou", "box_iou", "region_psnr", "background_psnr", "ssim", "warping_error", "seconds")
-
-
-def paper_levels(frames: int) -> tuple[Level, ...]:
-    """Mask, box, and the sparse level of the public demos: frame 1, the middle and the last frame."""
-    return MaskLevel(), BoxLevel(), SparseBoxLevel(tuple(sorted({1, frames // 2, frames - 1})))
 
 
 def score_video(

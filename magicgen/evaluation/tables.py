@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from magicgen.control.tracks import level_name
-from magicgen.evaluation.magicbench import Score, mean_score, paper_levels
+from magicgen.control.tracks import level_name, paper_levels
+from magicgen.evaluation.magicbench import Score, mean_score
 
 LEVELS = tuple(level_name(level) for level in paper_levels(17))
 GROUPS = ("1", "2", "3", "4", "5", ">5")

@@ -26,6 +26,7 @@ from magicgen.control.paths import (
     path_features,
     trust,
 )
+from magicgen.control.tracks import paper_levels
 from magicgen.media import write_bytes
 from magicgen.progress import ProgressEvent, silent
 from magicgen.synthetic.plan import SceneSettings
@@ -71,7 +72,7 @@ def tracks(seed: int, scenes: int, settings: SceneSettings, held_out: bool = Fal
 
 def demo_knots(count: int) -> Frames:
     """Known frames of the public demos' sparse level."""
-    return np.unique([0, 1, count // 2, count - 1])
+    return np.array([0, *paper_levels(count)[-1].frames])
 
 
 def thinned(rng: np.random.Generator, boxes: Doubles, draws: int) -> Iterator[Thinned]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from magicgen.control.draft import motion_draft
-from magicgen.control.tracks import BoxLevel, Level, MaskLevel, SparseBoxLevel, level_name
+from magicgen.control.tracks import Level, level_name, paper_levels
 from magicgen.training.clips import Clip, SyntheticClips
 from magicgen.training.examples import moved_region
 from magicgen.training.loop import Trainer
@@ -30,11 +30,6 @@ class ValidationScore:
     still: float
     draft: float
     model: float
-
-
-def validation_levels(frames: int) -> tuple[Level, ...]:
-    """The three levels, the sparse one as in the public demos: frame 1, the middle and the last frame."""
-    return MaskLevel(), BoxLevel(), SparseBoxLevel(tuple(sorted({1, frames // 2, frames - 1})))
 
 
 def region_psnr(video: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], region: npt.NDArray[np.bool_]) -> float:
@@ -71,7 +66,7 @@ def validate(trainer: Trainer, clips: list[Clip], *, use_draft: bool | None = No
             scheduler=trainer.scheduler,
         )
         pipeline.set_progress_bar_config(disable=True)
-        for level in validation_levels(options.data.frames):
+        for level in paper_levels(options.data.frames):
             rows = []
             for number, clip in enumerate(clips):
                 draft, sampled = _sample(pipeline, clip, level, (options.validation.steps, number, use_draft))

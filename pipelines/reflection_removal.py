@@ -16,10 +16,12 @@ import numpy.typing as npt
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
+from torch.nn import functional as F
 
 from magicgen.control.guide import Maps, RemovalGuide, SegmentRegion, SegmentText, guide_maps
 from magicgen.errors import GenerationFailed, GuideError
 from magicgen.models import BlockTransformAutoencoder, VideoTransformer
+from magicgen.models.refiner import PATCH
 from magicgen.models.reflection import LayerPair, ReflectionAdapter, ReflectionNetwork, enlarged
 from magicgen.photo.files import Pixels
 from magicgen.photo.transfer import FAINT, ChangeField, apply_change, change_field, removed_light, shrunk
@@ -187,7 +189,7 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
             if not answers:
                 both, both_guides = self._both(mixture), self._both(guide)
                 draft = self.network.draft(both, both_guides, picture.latent)
-                answers.append(self._one(self.network.refine(both, draft, both_guides)))
+                answers.append(self._one(self._even(both, draft, both_guides)))
                 parts.done()
             else:
                 draft = enlarged(answers[-1], picture.octaves[level - 1], mixture)
@@ -245,6 +247,22 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
 
         return LayerPair(mean(answer.transmission), mean(answer.reflection))
 
+    def _even(self, mixture: torch.Tensor, draft: LayerPair, guide: torch.Tensor) -> LayerPair:
+        """Refine twice, the second time with the network's patches laid across the borders of the first ones, and take
+        the mean: in dark even places their grid would show."""
+        before, after = PATCH // 2, self.network.step - PATCH // 2
+
+        def moved(values: torch.Tensor) -> torch.Tensor:
+            return F.pad(values, (before, after, before, after), mode="replicate")
+
+        def mean(one: torch.Tensor, two: torch.Tensor) -> torch.Tensor:
+            return (one + two[:, :, before:-after, before:-after]) / 2
+
+        one = self.network.refine(mixture, draft, guide)
+        across = LayerPair(moved(draft.transmission), moved(draft.reflection))
+        two = self.network.refine(moved(mixture), across, moved(guide))
+        return LayerPair(mean(one.transmission, two.transmission), mean(one.reflection, two.reflection))
+
     def _guide(self, maps: Maps | None, mixture: torch.Tensor) -> torch.Tensor:
         height, width = mixture.shape[2:]
         if maps is None:
@@ -270,7 +288,7 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
                 cancel.raise_if_cancelled()
             part = LayerPair(draft.transmission[window], draft.reflection[window])
             if float((part.transmission - mixture[window]).abs().max()) > FAINT:
-                part = self.network.refine(mixture[window], part, guide[window])
+                part = self._even(mixture[window], part, guide[window])
             ramp = _ramp(part.transmission)
             total[window] += ramp * torch.cat([part.transmission, part.reflection], dim=1)
             weights[window] += ramp

@@ -6,6 +6,8 @@ import torch
 
 from magicgen.control.guide import Layer, PointMark, RemovalGuide, StrokeMark
 from magicgen.errors import GuideError
+from magicgen.models.refiner import PATCH
+from magicgen.models.reflection import LayerPair
 from magicgen.progress import Cancelled, CancelToken
 from pipelines.reflection_removal import ReflectionRemovalPipeline, _ramp, _spans, finish, working_size
 from tests.reflection_tiny import small_network
@@ -37,6 +39,24 @@ def test_an_empty_guide_is_the_automatic_result_and_a_click_is_not() -> None:
     clicked = pipe(guide=RemovalGuide((PointMark(0.3, 0.4, Layer.REFLECTION),))).transmission
     assert not np.array_equal(clicked, automatic)
     assert np.array_equal(pipe().transmission, automatic), "a click must leave nothing behind"
+
+
+@torch.no_grad()
+def test_the_grid_of_the_patches_does_not_show() -> None:
+    pipe = pipeline()
+    even = torch.full((1, 3, 96, 96), 0.4)
+    nothing, draft = torch.zeros(1, 2, 96, 96), LayerPair(even, torch.zeros_like(even))
+
+    turned = torch.exp(2j * torch.pi * torch.arange(PATCH) / PATCH)
+
+    def wave(layers: LayerPair) -> float:
+        """How strongly the middle of a picture repeats with every patch."""
+        rows = layers.transmission[0, :, 40:56, 40:56].unflatten(2, (-1, PATCH)).mean(dim=(1, 2))
+        return float((rows * turned).sum(dim=1).abs().mean())
+
+    once = wave(pipe.network.refine(even, draft, nothing))
+    assert once > 1e-4
+    assert wave(pipe._even(even, draft, nothing)) < 0.1 * once
 
 
 def test_whoever_waits_hears_of_every_part_and_sees_every_octave() -> None:

@@ -60,7 +60,7 @@ def test_a_run_shows_progress_and_ends_in_files_and_history(on: AnimateHandlers)
     assert f"{FRAMES} frames of {WIDTH} x {HEIGHT}" in cost
     steps = run(on, ONE, steps=3, seed=5, level="mask")
     said = [step[0] for step in steps]
-    assert any("step 2 of 3" in text for text in said)
+    assert any("Sampling, step 3 of 3" in text for text in said)  # a busy machine may show no earlier one
     assert any(step[1].get("visible") for step in steps if isinstance(step[1], dict))
     assert "Done." in said[-1]
     video, facts, files = steps[-1][2:5]

@@ -133,6 +133,27 @@ def test_work_reports_ends_and_stops() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "magicgen-work"]
 
 
+def test_a_slow_reader_sees_every_stage() -> None:
+    told = threading.Event()
+    picture = np.zeros((2, 2, 3), np.uint8)
+
+    def quick_work(report: Report) -> str:
+        report(ProgressEvent("Starting", 0))
+        for step in range(4):
+            report(ProgressEvent("Sampling", step, 3, preview=picture if step == 1 else None))
+        report(ProgressEvent("Writing", 0))
+        told.set()
+        return "done"
+
+    events = watch(quick_work, CancelToken())
+    seen = [next(events)]
+    assert told.wait(60)
+    seen += list(events)
+    assert [event.stage for event in seen if isinstance(event, ProgressEvent)] == ["Starting", "Sampling", "Writing"]
+    assert seen[1] == ProgressEvent("Sampling", 3, 3, preview=picture)
+    assert seen[-1] == Done("done")
+
+
 def broken_work(report: Report) -> str:
     raise ConfigError("no")
 

@@ -3,8 +3,8 @@
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
 
 from magicgen.progress import CancelToken, ProgressEvent, Report
 
@@ -19,7 +19,9 @@ class Done(Generic[T]):
 
 
 def watch(work: Callable[[Report], T], token: CancelToken) -> Iterator[ProgressEvent | Done[T]]:
-    """Run ``work`` and yield its events; of several that wait only the newest, which carries the newest preview.
+    """Run ``work`` and yield its events; of several of one stage that wait only the newest, with their newest preview.
+
+    However slowly it is read, the last event of every stage is yielded, and a preview of it if there was one.
 
     The work is asked to stop when ``token`` is set (its next event raises :class:`magicgen.progress.Cancelled`) or when
     nobody reads on.
@@ -42,19 +44,24 @@ def watch(work: Callable[[Report], T], token: CancelToken) -> Iterator[ProgressE
     thread = threading.Thread(target=body, name="magicgen-work", daemon=True)
     thread.start()
     try:
+        waiting: ProgressEvent | Done[T] | BaseException | None = None
         while True:
-            event = events.get()
-            preview = None
-            while isinstance(event, ProgressEvent) and not events.empty():
-                preview = event.preview if event.preview is not None else preview
-                event = events.get()
+            event = events.get() if waiting is None else waiting
+            waiting = None
+            while isinstance(event, ProgressEvent) and waiting is None and not events.empty():
+                event, waiting = _newest(event, events.get())
             if isinstance(event, BaseException):
                 raise event
-            if isinstance(event, ProgressEvent) and event.preview is None and preview is not None:
-                event = ProgressEvent(event.stage, event.step, event.total, event.eta_s, preview)
             yield event
             if isinstance(event, Done):
                 return
     finally:
         token.cancel()
         thread.join()
+
+
+def _newest(event: ProgressEvent, after: Any) -> tuple[ProgressEvent, Any]:
+    """Two things in a row -> the event to show, and what must be shown after it (None where the second replaces it)."""
+    if not isinstance(after, ProgressEvent) or after.stage != event.stage:
+        return event, after
+    return (after if after.preview is not None else replace(after, preview=event.preview)), None

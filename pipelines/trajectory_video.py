@@ -32,11 +32,11 @@ from magicgen.models.conditioning import (
     image_condition,
     to_signed,
 )
-from magicgen.models.positions import rotary_embedding
 from magicgen.models.precision import matrix_precision
+from magicgen.models.steered import Conditions, SteeredNetwork
 from magicgen.models.transformer import ControlWeight
 from magicgen.progress import CancelToken
-from magicgen.sampling import Scheduler, StepReport, control_active, denoise, guided
+from magicgen.sampling import Predict, Scheduler, StepCallback, StepReport, control_active, denoise, guided
 
 Generator = torch.Generator | list[torch.Generator]
 
@@ -51,16 +51,6 @@ class TrajectoryVideoOutput(BaseOutput):
     """
 
     frames: Any
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """Everything that a run is conditioned on, encoded once: (B, F, C, h, w) latents and (B, L, D) embeddings."""
-
-    image: torch.Tensor
-    map: torch.Tensor | None
-    prompt: torch.Tensor
-    negative: torch.Tensor | None
 
 
 class TrajectoryVideoPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
@@ -211,49 +201,45 @@ class TrajectoryVideoPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         first = np.asarray(image.convert("RGB")) if isinstance(image, Image.Image) else image
         use_draft = self.knows_drafts if use_draft is None else use_draft
         tracks = self.check_inputs(first, tracks, use_draft, control_weight)
-        steps = self.config.default_steps if num_inference_steps is None else num_inference_steps
-        self._guidance_scale = self.config.default_guidance if guidance_scale is None else guidance_scale
-        self._interrupt = False
+        steps = self._begin(num_inference_steps, guidance_scale)
         device = self._execution_device
 
         # 2. Encode text.
-        prompt_embeds, negative_prompt_embeds = self.encode_prompt(
+        prompts = self.encode_prompt(
             prompt, negative_prompt, num_videos_per_prompt, prompt_embeds, negative_prompt_embeds, device
         )
 
-        # 3. Encode the picture, draw the noise, encode the condition: the order of random numbers of the public code.
-        image_latent = self.encode(first[None], generator, num_videos_per_prompt, device)
-        latents = self.prepare_latents(image_latent, tracks.frames, generator, latents)
-        condition = self.encode(rasterise(tracks, level), generator, num_videos_per_prompt, device)
+        # 3. Draw what the tracks say, and encode it.
         draft = with_texture(motion_draft(first, tracks, level), first, tracks) if use_draft else None
-        image_half = self.prepare_image_condition(first, image_latent, draft, latents.shape[1], tracks.frames)
-        conditions = Conditions(
-            image_half, condition if self.branch is not None else None, prompt_embeds, negative_prompt_embeds
+        latents, conditions = self.prepare_conditions(
+            first, rasterise(tracks, level), draft, prompts, num_videos_per_prompt, generator, latents, device
         )
 
         # 4. Denoise.
-        self._num_timesteps = steps
         with matrix_precision(autocast, device, self.transformer.dtype), self.progress_bar(total=steps) as bar:
-            predict = self.predictor(conditions, steps, control_weight, control_range, attention_kwargs)
-            callback = self._step_callback(callback_on_step_end, callback_on_step_end_tensor_inputs, bar)
             latents = denoise(
-                predict,
+                self.predictor(conditions, steps, control_weight, control_range, attention_kwargs),
                 self.scheduler,
                 latents,
                 steps,
                 generator=generator,
-                callback=callback,
+                callback=self._step_callback(callback_on_step_end, callback_on_step_end_tensor_inputs, bar),
                 cancel=cancel,
                 interrupted=lambda: self._interrupt,
             )
         self._current_timestep = None
 
         # 5. Decode.
-        frames = latents
-        if output_type != "latent":
-            frames = self.decode(latents, output_type, draft, image_half)
+        frames = latents if output_type == "latent" else self.decode(latents, output_type, draft, conditions.image)
         self.maybe_free_model_hooks()
         return TrajectoryVideoOutput(frames=frames) if return_dict else (frames,)
+
+    def _begin(self, steps: int | None, guidance_scale: float | None) -> int:
+        """Set what the properties tell of a call; returns its number of steps."""
+        self._num_timesteps = self.config.default_steps if steps is None else steps
+        self._guidance_scale = self.config.default_guidance if guidance_scale is None else guidance_scale
+        self._interrupt = False
+        return self._num_timesteps
 
     def check_inputs(
         self, image: npt.NDArray[np.uint8], tracks: Tracks | None, use_draft: bool, control_weight: ControlWeight
@@ -346,6 +332,32 @@ class TrajectoryVideoPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         latents = torch.cat([encode_video(self.vae, signed, each) for each in generators])
         return latents.to(self.transformer.dtype)
 
+    def prepare_conditions(
+        self,
+        first: npt.NDArray[np.uint8],
+        drawn: npt.NDArray[np.uint8],
+        draft: Draft | None,
+        prompts: tuple[torch.Tensor, torch.Tensor | None],
+        count: int,
+        generator: Generator | None,
+        latents: torch.Tensor | None,
+        device: torch.device,
+    ) -> tuple[torch.Tensor, Conditions]:
+        """Noise to start from, and conditions, of ``count`` videos.
+
+        Random numbers are drawn in the order of the public code: picture, noise, condition map.
+
+        Args:
+            first: (H, W, 3) picture. drawn: (T, H, W, 3) condition map.
+            prompts: embeddings, as :meth:`encode_prompt` gives them.
+            latents: the noise, if it is not to be drawn.
+        """
+        image_latent = self.encode(first[None], generator, count, device)
+        latents = self.prepare_latents(image_latent, len(drawn), generator, latents)
+        condition = self.encode(drawn, generator, count, device)
+        image = self.prepare_image_condition(first, image_latent, draft, latents.shape[1], len(drawn))
+        return latents, Conditions(image, None if self.branch is None else condition, *prompts)
+
     def prepare_latents(
         self,
         image_latent: torch.Tensor,
@@ -391,47 +403,18 @@ class TrajectoryVideoPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         control_weight: ControlWeight,
         control_range: tuple[float, float],
         attention_kwargs: dict[str, Any] | None,
-    ) -> Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]:
+    ) -> Predict:
         """The network as ``denoise`` wants it: control, guidance and embeddings bound."""
         twice = self.do_classifier_free_guidance
-        text = conditions.prompt
-        if twice:
-            assert conditions.negative is not None
-            text = torch.cat([conditions.negative, conditions.prompt])
-        frames, height, width = (conditions.image.shape[axis] for axis in (1, 3, 4))
-        rotary = rotary_embedding(self.transformer.config, frames, height, width, conditions.image.device)
-
-        def doubled(latent: torch.Tensor) -> torch.Tensor:
-            return torch.cat([latent, latent]) if twice else latent
+        given = conditions.told_twice() if twice else conditions
+        network = SteeredNetwork(self.transformer, self.branch, given, control_weight, attention_kwargs)
 
         def predict(latents: torch.Tensor, timestep: torch.Tensor, step: int) -> torch.Tensor:
             self._current_timestep = float(timestep)
-            noisy = doubled(latents)
-            times = timestep.to(noisy.device).expand(noisy.shape[0])
-            states = None
-            if self.branch is not None and conditions.map is not None and control_active(step, steps, control_range):
-                states = self.branch(
-                    noisy,
-                    doubled(conditions.map),
-                    text,
-                    times,
-                    image_rotary_emb=rotary,
-                    attention_kwargs=attention_kwargs,
-                )
-            output = self.transformer(
-                torch.cat([noisy, doubled(conditions.image)], dim=2),
-                text,
-                times,
-                image_rotary_emb=rotary,
-                attention_kwargs=attention_kwargs,
-                control_states=states,
-                control_weight=control_weight,
-                control_layers=None if self.branch is None else self.branch.config.control_layers,
-                return_dict=False,
-            )[0].float()
+            controlled = control_active(step, steps, control_range)
             if not twice:
-                return output
-            unconditional, conditional = output.chunk(2)
+                return network(latents, timestep, controlled)
+            unconditional, conditional = network(torch.cat([latents, latents]), timestep, controlled).chunk(2)
             return guided(conditional, unconditional, self._guidance_scale)
 
         return predict
@@ -476,9 +459,8 @@ class TrajectoryVideoPipeline(DiffusionPipeline, CogVideoXLoraLoaderMixin):
         config = self.vae.config
         return 2 ** (len(config.block_out_channels) - 1), int(config.temporal_compression_ratio)
 
-    def _step_callback(
-        self, callback: Any, names: Sequence[str], bar: Any
-    ) -> Callable[[StepReport], torch.Tensor | None]:
+    def _step_callback(self, callback: Any, names: Sequence[str], bar: Any) -> StepCallback:
+        """diffusers' callback, and the progress bar, as ``denoise`` calls them."""
         if isinstance(callback, PipelineCallback | MultiPipelineCallbacks):
             names = callback.tensor_inputs
         unknown = [name for name in names if name not in self._callback_tensor_inputs]

@@ -22,6 +22,7 @@ class Network:
 
     @classmethod
     def random(cls, sizes: tuple[int, ...], rng: np.random.Generator) -> "Network":
+        """Untrained layers of these sizes, inputs first, labels last: He's scale (arXiv 1502.01852), offsets zero."""
         pairs = list(pairwise(sizes))
         weights = [(rng.standard_normal(pair) * np.sqrt(2 / pair[0])).astype(np.float32) for pair in pairs]
         offsets = [np.zeros(size, np.float32) for size in sizes[1:]]

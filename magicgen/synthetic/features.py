@@ -1,4 +1,8 @@
-"""Features that tell the kinds apart: ears, snouts, beaks, eyes, tails, hair, hats of office."""
+"""Features that tell the kinds apart: ears, snouts, beaks, eyes, tails, hair, hats of office.
+
+Each is drawn on a :class:`~magicgen.synthetic.puppet.Puppet` in the colours of a
+:class:`~magicgen.synthetic.bodies.Paint`. Lengths are in body units (a character is about 1 high), angles in degrees.
+"""
 
 import numpy as np
 
@@ -33,38 +37,47 @@ def _pair(
 
 
 def pointed_ears(puppet: Puppet, paint: Paint) -> None:
+    """Upright triangular ears, darker inside."""
     _pair(puppet, 0.6, 0.72, (0.05, 0.15), 0.085, 0.014, paint.main, shade(paint.main, 0.5))
 
 
 def round_ears(puppet: Puppet, paint: Paint) -> None:
+    """Small round ears, lighter inside."""
     _pair(puppet, 0.68, 0.78, (0.02, 0.03), 0.075, 0.072, paint.main, shade(paint.main, 1.4))
 
 
 def dark_round_ears(puppet: Puppet, paint: Paint) -> None:
+    """Small round ears, dark whatever the fur."""
     _pair(puppet, 0.68, 0.78, (0.02, 0.03), 0.075, 0.072, DARK, None)
 
 
 def huge_round_ears(puppet: Puppet, paint: Paint) -> None:
+    """Large round ears, pink inside."""
     _pair(puppet, 0.8, 0.75, (0.04, 0.04), 0.115, 0.11, paint.main, (240, 170, 176))
 
 
 def long_ears(puppet: Puppet, paint: Paint) -> None:
+    """Long upright ears, pink inside."""
     _pair(puppet, 0.36, 0.85, (0.025, 0.24), 0.05, 0.04, paint.main, (244, 176, 180))
 
 
 def floppy_ears(puppet: Puppet, paint: Paint) -> None:
+    """Darker ears that hang down at the sides of the head."""
     _pair(puppet, 0.78, 0.62, (0.09, -0.2), 0.05, 0.07, shade(paint.main, 0.62), None)
 
 
 def flap_ears(puppet: Puppet, paint: Paint) -> None:
+    """Very large flat ears at the sides of the head, pink inside."""
     _pair(puppet, 0.95, 0.1, (0.09, -0.02), 0.15, 0.13, paint.main, (236, 176, 180))
 
 
 def side_ears(puppet: Puppet, paint: Paint) -> None:
+    """Small round ears at eye height, in the second colour."""
     _pair(puppet, 0.95, 0.1, (0.03, 0.0), 0.07, 0.065, paint.second, None)
 
 
 def tufts(puppet: Puppet, paint: Paint) -> None:
+    """Two pointed tufts of feathers above the eyes."""
     _pair(puppet, 0.55, 0.75, (0.07, 0.1), 0.06, 0.008, shade(paint.main, 0.8), None)
 
 
@@ -83,20 +96,24 @@ def _snout(puppet: Puppet, length: float, radii: Point3, colour: Colour, nose: C
 
 
 def fox_snout(puppet: Puppet, paint: Paint) -> None:
+    """A long cream snout with a dark nose, and cream cheeks."""
     _snout(puppet, 0.11, (0.1, 0.075, 0.07), CREAM, DARK, 0.032)
     for side in (-1, 1):
         puppet.patch(side * 46, -26, oval(0.07, 0.06), CREAM, 0.04)
 
 
 def dog_snout(puppet: Puppet, paint: Paint) -> None:
+    """A broad snout in the second colour with a large dark nose."""
     _snout(puppet, 0.08, (0.105, 0.085, 0.07), paint.second, DARK, 0.042)
 
 
 def short_snout(puppet: Puppet, paint: Paint) -> None:
+    """A short snout, lighter than the fur, with a dark nose."""
     _snout(puppet, 0.02, (0.1, 0.07, 0.06), shade(paint.main, 1.5), DARK, 0.034)
 
 
 def cat_snout(puppet: Puppet, paint: Paint) -> None:
+    """A flat snout with a small pink nose and two whiskers on each side."""
     _snout(puppet, 0.0, (0.085, 0.055, 0.045), shade(paint.main, 1.6), (224, 120, 128), 0.02)
     for side in (-1, 1):
         for tilt in (-0.02, 0.02):
@@ -105,6 +122,7 @@ def cat_snout(puppet: Puppet, paint: Paint) -> None:
 
 
 def rabbit_snout(puppet: Puppet, paint: Paint) -> None:
+    """A small cream snout with a pink nose and two white teeth in one piece."""
     _snout(puppet, 0.0, (0.075, 0.055, 0.045), CREAM, (230, 130, 140), 0.022)
     puppet.tag(
         0, -40, f32([[-0.026, 0.02], [0.026, 0.02], [0.026, -0.04], [-0.026, -0.04]]), (255, 255, 255), 0.12, True
@@ -112,12 +130,14 @@ def rabbit_snout(puppet: Puppet, paint: Paint) -> None:
 
 
 def pig_snout(puppet: Puppet, paint: Paint) -> None:
+    """A round snout without a nose, with two nostrils."""
     _snout(puppet, 0.05, (0.085, 0.065, 0.05), shade(paint.main, 0.85), shade(paint.main, 0.85), 0.0)
     for side in (-1, 1):
         puppet.patch(side * 6, -16, oval(0.014, 0.02), shade(paint.main, 0.65), 0.26)
 
 
 def trunk(puppet: Puppet, paint: Paint) -> None:
+    """An elephant's trunk of three pieces, down and forwards."""
     _, ry, rz = puppet.frame.head_radii
     points = [
         (0.0, -0.25 * ry, 0.85 * rz),
@@ -132,17 +152,20 @@ def trunk(puppet: Puppet, paint: Paint) -> None:
 
 
 def beak(puppet: Puppet, paint: Paint) -> None:
+    """A small pointed orange beak."""
     _, ry, rz = puppet.frame.head_radii
     base = around(puppet.head, 0, -0.15 * ry, 0.85 * rz)
     puppet.limb(base, around(base, 0, -0.06, 0.1), 0.05, 0.012, (240, 164, 52), _before(puppet, 0.36))
 
 
 def flat_beak(puppet: Puppet, paint: Paint) -> None:
+    """A wide flat orange beak."""
     _, ry, rz = puppet.frame.head_radii
     puppet.ball(around(puppet.head, 0, -0.3 * ry, 1.05 * rz), (0.11, 0.04, 0.12), (242, 156, 44), _before(puppet, 0.36))
 
 
 def owl_eyes(puppet: Puppet, paint: Paint) -> None:
+    """Large round eyes: cream discs, amber irises, dark pupils."""
     for side in (-1, 1):
         puppet.patch(side * 27, 6, oval(0.105, 0.105), CREAM, 0.05, True)
         puppet.patch(side * 27, 6, oval(0.07, 0.07), (246, 186, 60), 0.055)
@@ -150,16 +173,19 @@ def owl_eyes(puppet: Puppet, paint: Paint) -> None:
 
 
 def bird_eyes(puppet: Puppet, paint: Paint) -> None:
+    """Two dark eyes far apart."""
     face(puppet, 0.03, 28, 10)
 
 
 def white_face(puppet: Puppet, paint: Paint) -> None:
+    """A white mask of two ovals, and :func:`bird_eyes` on it."""
     for side in (-1, 1):
         puppet.patch(side * 22, -4, oval(0.11, 0.14), (250, 250, 250), 0.04)
     bird_eyes(puppet, paint)
 
 
 def panda_patches(puppet: Puppet, paint: Paint) -> None:
+    """Dark patches around the eyes, dark arms and legs."""
     for side in (-1, 1):
         puppet.patch(side * 27, 6, oval(0.062, 0.085), DARK, 0.05)
         puppet.patch(side * 25, 9, oval(0.022, 0.026), (255, 255, 255), 0.1)
@@ -168,6 +194,7 @@ def panda_patches(puppet: Puppet, paint: Paint) -> None:
 
 
 def frog_eyes(puppet: Puppet, paint: Paint) -> None:
+    """Eyeballs on top of the head, and a wide mouth."""
     rx, ry, _ = puppet.frame.head_radii
     for side in (-1, 1):
         centre = around(puppet.head, side * 0.55 * rx, 0.85 * ry, 0.03)
@@ -192,6 +219,7 @@ def frog_body(puppet: Puppet, paint: Paint) -> None:
 
 
 def mane(puppet: Puppet, paint: Paint) -> None:
+    """A jagged darker ring around the head; it covers the head when that looks away."""
     ring = wavy(44, 11, 0.09) * f32(0.31)
     behind = 0.1 if puppet.seen((0, 0, 1))[2] > -0.3 else 0.35
     x, y, _ = puppet.seen(around(puppet.head, 0, 0, -0.06))
@@ -199,6 +227,7 @@ def mane(puppet: Puppet, paint: Paint) -> None:
 
 
 def wool(puppet: Puppet, paint: Paint) -> None:
+    """Two puffs of wool, on the body and on top of the head."""
     puff = wavy(44, 10, 0.13, smooth=True)
     puppet.card(puppet.torso, puff * f32((0.2, 0.2)), paint.main, 0.03)
     puppet.card(around(puppet.head, 0, 0.17, -0.03), puff * f32((0.15, 0.085)), paint.main, 0.3)
@@ -215,22 +244,27 @@ def _tail(puppet: Puppet, reach: float, rise: float, r0: float, r1: float, colou
 
 
 def bushy_tail(puppet: Puppet, paint: Paint) -> None:
+    """A thick tail with a cream tip."""
     _tail(puppet, 0.26, 0.16, 0.085, 0.02, paint.main, CREAM)
 
 
 def thin_tail(puppet: Puppet, paint: Paint) -> None:
+    """A thin raised tail."""
     _tail(puppet, 0.22, 0.24, 0.024, 0.022, paint.main, None)
 
 
 def mouse_tail(puppet: Puppet, paint: Paint) -> None:
+    """A very thin pink tail, almost level."""
     _tail(puppet, 0.28, 0.06, 0.014, 0.01, (230, 150, 156), None)
 
 
 def tuft_tail(puppet: Puppet, paint: Paint) -> None:
+    """A thin darker tail that ends in a tuft."""
     _tail(puppet, 0.24, 0.2, 0.02, 0.045, shade(paint.main, 0.7), None)
 
 
 def puff_tail(puppet: Puppet, paint: Paint) -> None:
+    """A cream ball low on the back."""
     puppet.ball(around(puppet.torso, 0, -0.1, -puppet.frame.torso_radii[2] * 1.05), (0.065, 0.065, 0.065), CREAM, -0.02)
 
 
@@ -256,10 +290,12 @@ def _cap_of_hair(puppet: Puppet, colour: Colour, drop: float) -> None:
 
 
 def short_hair(puppet: Puppet, paint: Paint) -> None:
+    """Hair over the back of the head with a fringe."""
     _cap_of_hair(puppet, paint.hair, 0.0)
 
 
 def long_hair(puppet: Puppet, paint: Paint) -> None:
+    """Hair with a fringe that falls to below the shoulders."""
     _cap_of_hair(puppet, paint.hair, 0.05)
     rx = puppet.frame.head_radii[0]
     back = around(puppet.head, 0, -0.12, -0.08)
@@ -268,6 +304,7 @@ def long_hair(puppet: Puppet, paint: Paint) -> None:
 
 
 def pigtails(puppet: Puppet, paint: Paint) -> None:
+    """Hair with a fringe and two tails, tied in the main colour."""
     _cap_of_hair(puppet, paint.hair, 0.02)
     rx, _, _ = puppet.frame.head_radii
     for side in (-1, 1):
@@ -277,6 +314,7 @@ def pigtails(puppet: Puppet, paint: Paint) -> None:
 
 
 def beard(puppet: Puppet, paint: Paint) -> None:
+    """A full beard, white where the hair is light."""
     white = (240, 240, 244) if sum(paint.hair) > 330 else paint.hair
     shape = f32(
         [
@@ -294,10 +332,12 @@ def beard(puppet: Puppet, paint: Paint) -> None:
 
 
 def wizard_hat(puppet: Puppet, paint: Paint) -> None:
+    """A bent pointed hat in the darker main colour with a band in the second."""
     _cone(puppet, shade(paint.main, 0.75), paint.second)
 
 
 def witch_hat(puppet: Puppet, paint: Paint) -> None:
+    """A bent pointed dark hat with a band in the main colour."""
     _cone(puppet, DARK, paint.main)
 
 
@@ -318,10 +358,12 @@ def _cone(puppet: Puppet, colour: Colour, band: Colour) -> None:
 
 
 def gold_crown(puppet: Puppet, paint: Paint) -> None:
+    """A golden :func:`crown`."""
     crown(puppet, NAMED_COLOURS["golden"])
 
 
 def knight_helmet(puppet: Puppet, paint: Paint) -> None:
+    """A steel helmet, open at the face, with a plume in the main colour."""
     rx, ry, rz = puppet.frame.head_radii
     steel: Colour = (172, 180, 192)
     puppet.ball(around(puppet.head, 0, 0.03, -0.02), (rx * 1.1, ry * 1.12, rz * 1.08), steel, 0.1)

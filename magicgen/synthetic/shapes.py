@@ -1,4 +1,8 @@
-"""Textured shapes and photo cutouts: outlines in the unit square around 0, turned into sprites."""
+"""Textured shapes and photo cutouts: outlines in the unit square around 0, turned into sprites.
+
+A function that draws an outline takes the source of its random proportions and returns an outer ring and holes,
+(n, 2) float32 each, x right, y down, longest side about 1.
+"""
 
 from collections.abc import Callable
 
@@ -21,18 +25,22 @@ def _turn(count: int, start: float = -np.pi / 2) -> Doubles:
 
 
 def circle(rng: np.random.Generator) -> Outline:
+    """A circle of radius 0.5."""
     return [_polar(_turn(48), 0.5)]
 
 
 def ellipse(rng: np.random.Generator) -> Outline:
+    """An ellipse, 1 wide and 0.45 to 0.8 high."""
     return [_polar(_turn(48), 0.5) * f32((1, rng.uniform(0.45, 0.8)))]
 
 
 def square(rng: np.random.Generator) -> Outline:
+    """A square of side 1 with rounded corners."""
     return [_rounded(0.5, 0.5, rng.uniform(0.02, 0.2))]
 
 
 def box(rng: np.random.Generator) -> Outline:
+    """A rectangle, 1 wide and 0.5 to 0.8 high, with rounded corners."""
     return [_rounded(0.5, rng.uniform(0.25, 0.4), rng.uniform(0.02, 0.15))]
 
 
@@ -51,21 +59,25 @@ def regular(count: int) -> Callable[[np.random.Generator], Outline]:
 
 
 def diamond(rng: np.random.Generator) -> Outline:
+    """A rhombus standing on its tip, 0.68 wide and 1 high."""
     return [f32([[0, -0.5], [0.34, 0], [0, 0.5], [-0.34, 0]])]
 
 
 def star(rng: np.random.Generator) -> Outline:
+    """A star of 5 to 8 points; its notches lie at 0.2 to 0.3 from the middle, its tips at 0.5."""
     points = int(rng.integers(5, 9))
     return [_polar(_turn(2 * points), np.where(np.arange(2 * points) % 2 == 0, 0.5, rng.uniform(0.2, 0.3)))]
 
 
 def gear(rng: np.random.Generator) -> Outline:
+    """A wheel of 7 to 11 teeth with a round hole."""
     teeth = int(rng.integers(7, 12))
     steps = np.arange(teeth * 4)
     return [_polar(_turn(teeth * 4), np.where(steps % 4 < 2, 0.5, 0.39)), _polar(_turn(24), rng.uniform(0.12, 0.2))]
 
 
 def heart(rng: np.random.Generator) -> Outline:
+    """A heart, tip down, about 1 wide."""
     t = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     x = 16 * np.sin(t) ** 3
     y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
@@ -73,15 +85,18 @@ def heart(rng: np.random.Generator) -> Outline:
 
 
 def ring(rng: np.random.Generator) -> Outline:
+    """A circle with a round hole of radius 0.18 to 0.32."""
     return [_polar(_turn(48), 0.5), _polar(_turn(36), rng.uniform(0.18, 0.32))]
 
 
 def frame(rng: np.random.Generator) -> Outline:
+    """A picture frame, 1 wide and 0.84 high, its bars 0.1 to 0.2 thick."""
     thickness = rng.uniform(0.1, 0.2)
     return [_rounded(0.5, 0.42, 0.04), _rounded(0.5 - thickness, 0.42 - thickness, 0.03)]
 
 
 def cross(rng: np.random.Generator) -> Outline:
+    """An upright cross with arms 0.24 to 0.4 thick."""
     a = rng.uniform(0.12, 0.2)
     points = [
         (a, 0.5),
@@ -101,10 +116,12 @@ def cross(rng: np.random.Generator) -> Outline:
 
 
 def arrow(rng: np.random.Generator) -> Outline:
+    """An arrow to the right, 1 long and 0.72 high."""
     return [f32([[-0.5, -0.15], [0.05, -0.15], [0.05, -0.36], [0.5, 0], [0.05, 0.36], [0.05, 0.15], [-0.5, 0.15]])]
 
 
 def crescent(rng: np.random.Generator) -> Outline:
+    """A crescent moon, open to the right."""
     t = np.linspace(0.3 * np.pi, 1.7 * np.pi, 30)
     outer = _polar(t, 0.5)
     inner = _polar(t[::-1], 0.36) + f32((0.2, 0))
@@ -112,12 +129,14 @@ def crescent(rng: np.random.Generator) -> Outline:
 
 
 def leaf(rng: np.random.Generator) -> Outline:
+    """A leaf lying on its side, 1 long and 0.4 to 0.6 high, pointed at both ends."""
     x = np.linspace(-0.5, 0.5, 20)
     y = rng.uniform(0.2, 0.3) * np.cos(np.pi * x) ** 0.8
     return [np.concatenate([np.stack([x, y], 1), np.stack([x[::-1], -y[::-1]], 1)]).astype(np.float32)]
 
 
 def blob(rng: np.random.Generator) -> Outline:
+    """A smooth irregular closed curve, reaching 0.5 from the middle where it is widest."""
     t = _turn(64)
     radius = np.ones_like(t)
     for k in range(2, 6):
@@ -127,6 +146,7 @@ def blob(rng: np.random.Generator) -> Outline:
 
 
 def cloud(rng: np.random.Generator) -> Outline:
+    """A puffy closed curve of 6 or 8 bulges, flattened to 0.7 of its height."""
     t = _turn(72)
     radius = 0.38 + 0.12 * np.abs(np.sin(t * int(rng.integers(3, 5))))
     return [_polar(t, radius) * f32((1, 0.7))]

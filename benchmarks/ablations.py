@@ -7,7 +7,7 @@ Variants: all of it; without the latent segmentation loss; without progressive t
 from the first step on, as many steps); one branch for each level instead of one for all; control blocks at every second
 and every fourth block. Every variant runs ``--seeds`` times from configs/train/tiny_ablation.yaml. Judged is the video
 sampled from pure noise on held-out scenes, without the motion draft (with it, control hardly matters): PSNR where
-something moves. Runs that are there already are not repeated.
+something moves. Runs that are there already are not repeated, and stages that variants share are trained once.
 """
 
 import argparse
@@ -121,7 +121,7 @@ def _measure(variant: Variant, seed: int, options: argparse.Namespace) -> list[A
 
     before: Path | None = None
     for number, shares in enumerate(variant.stages):
-        out = options.out / _folder(variant, seed) / f"stage_{number + 1}"
+        out = options.out / _folder(variant, number, seed)
         changes = [f"out={out}", f"seed={3 * seed + number}", f"steps={options.steps}"]
         changes += [f"data.levels.{level}={shares.get(level, 0.0)}" for level in LEVELS]
         changes += [f"loss.segmentation={variant.segmentation if number else 0.0}"]
@@ -140,8 +140,15 @@ def _measure(variant: Variant, seed: int, options: argparse.Namespace) -> list[A
     return scores
 
 
-def _folder(variant: Variant, seed: int) -> str:
-    return f"{variant.name.replace(' ', '_')}_{variant.level or 'all'}_{seed}"
+def _folder(variant: Variant, number: int, seed: int) -> str:
+    """Where the weights after stage ``number`` lie: with the first variant that trains the same as far as that."""
+    first = next(other for other in VARIANTS if _training(other, number) == _training(variant, number))
+    return f"{first.name.replace(' ', '_')}_{first.level or 'all'}_{seed}/stage_{number + 1}"
+
+
+def _training(variant: Variant, number: int) -> tuple[object, ...]:
+    """All but the seed that decides the weights after stage ``number``."""
+    return variant.stages[: number + 1], variant.segmentation if number else 0.0, variant.blocks
 
 
 def table(rows: dict[str, dict[str, list[float]]]) -> str:

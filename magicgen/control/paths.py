@@ -87,7 +87,7 @@ def as_network(tensors: dict[str, npt.NDArray[np.floating]]) -> PathNetwork:
     )
 
 
-def completed(knots: Frames, boxes: Doubles, count: int, network: PathNetwork | None = None) -> Doubles:
+def completed(knots: Frames, boxes: Doubles, count: int, network: PathNetwork) -> Doubles:
     """Boxes at few frames -> boxes at all.
 
     Before the first and after the last known frame the object holds still.
@@ -96,14 +96,14 @@ def completed(knots: Frames, boxes: Doubles, count: int, network: PathNetwork | 
         knots: (K,) increasing frame numbers.
         boxes: (K, 4) xyxy, normalised.
         count: T.
-        network: None for the curve alone.
+        network: what corrects the curve (:func:`curved`, the answer without a network).
 
     Returns:
         (T, 4) float64 xyxy; at the known frames the boxes given.
     """
     curve = curved(knots, boxes, count)
     inside = np.setdiff1d(np.arange(knots[0] + 1, knots[-1]), knots)
-    if network is None or not len(inside):
+    if not len(inside):
         return curve
     change = 0.1 * network(path_features(knots, boxes, curve, inside)) * trust(knots, boxes, inside)[:, None]
     place = _placed(curve[inside])

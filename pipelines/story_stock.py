@@ -19,7 +19,7 @@ import torch
 
 from magicgen.attention.regions import RegionBox, RegionPlan, regional_attention
 from magicgen.control.story import Character, Panel, Subject
-from magicgen.control.story_canvas import lined
+from magicgen.control.story_canvas import differs, lined
 from magicgen.control.story_slot import as_slot
 from magicgen.errors import StoryError, WeightsError
 from magicgen.progress import CancelToken
@@ -305,7 +305,7 @@ def load_stock_painter(folder: Path, device: torch.device | str) -> StockStoryPa
 
 def _near_figures(draft: UInt8, place: UInt8) -> npt.NDArray[np.float32]:
     """(H, W) float32 in [0, 1]: where a rough picture is not the empty place, filled, and a rim."""
-    shown = (cv2.absdiff(draft, place).max(axis=2) > 6).astype(np.uint8)
+    shown = differs(draft, place).astype(np.uint8)
     contours, _ = cv2.findContours(shown, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = cv2.drawContours(np.zeros_like(shown), contours, -1, 1, cv2.FILLED)
     reach = max(3, min(shown.shape) // 32) | 1

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from magicgen.models.crops import MARGIN, cropped, square_of
 from magicgen.models.keypoint_head import CROP, KeypointHead
-from magicgen.models.keypoint_reader import MARGIN, cropped, read_keypoints, square_of
+from magicgen.models.keypoint_reader import read_keypoints
 from magicgen.synthetic.skeleton import KEYPOINT_NAMES
 from magicgen.training.keypoint_head import (
     ROOM,

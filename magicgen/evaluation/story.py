@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from magicgen.models.crops import MARGIN, as_input, cropped, square_of
 from magicgen.models.storybook_reader import CROP, StorybookReader, tint_distance
 
 UInt8 = npt.NDArray[np.uint8]
@@ -22,7 +23,6 @@ Bools = npt.NDArray[np.bool_]
 RegionBox = tuple[float, float, float, float]
 CHANGED = 24
 """Difference from the plate, of 255, from which a pixel shows a figure; shadows are fainter."""
-MARGIN = 0.06
 SMALLEST = 0.004
 """Share of the picture from which a piece counts as a figure."""
 SHIFTS = ((0, 0), (2, 0), (-2, 0), (0, 2), (0, -2))
@@ -213,8 +213,9 @@ def _read(picture: UInt8, wanted: Sequence[Wanted], reader: StorybookReader) -> 
     """Kind, colour and distance of tints of every subject, each the mean answer over :data:`SHIFTS` and mirrors."""
     if not wanted:
         return []
-    crops = np.stack([square_crop(picture, each.box) for each in wanted])
-    inputs = torch.from_numpy(crops).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    height, width = picture.shape[:2]
+    squares = [square_of(each.box, height, width, MARGIN) for each in wanted]
+    inputs = as_input(np.stack([cropped(picture, square, CROP) for square in squares]))
     views = [inputs.roll(shift, (2, 3)) for shift in SHIFTS]
     seen = [reader(view.flip(3) if mirrored else view) for view in views for mirrored in (False, True)]
     kinds = torch.stack([each.kind.log_softmax(1) for each in seen]).mean(0).argmax(1)
@@ -230,17 +231,6 @@ def _off(each: Wanted, tints: torch.Tensor) -> float:
     if each.tints is None:
         return math.nan
     return float(tint_distance(tints[None], torch.from_numpy(each.tints)[None], torch.tensor([each.has])))
-
-
-def square_crop(picture: UInt8, box: RegionBox) -> UInt8:
-    """The square around a normalised box as the reader takes it; beyond the picture its edge is repeated."""
-    height, width = picture.shape[:2]
-    x0, y0, x1, y1 = box[0] * width, box[1] * height, box[2] * width, box[3] * height
-    scale = CROP / (max(x1 - x0, y1 - y0) * (1 + 2 * MARGIN))
-    matrix = np.array([[scale, 0, CROP / 2 - scale * 0.5 * (x0 + x1)], [0, scale, CROP / 2 - scale * 0.5 * (y0 + y1)]])
-    return np.asarray(
-        cv2.warpAffine(picture, matrix, (CROP, CROP), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE), np.uint8
-    )
 
 
 def _figures_found(figures: Bools, wanted: Sequence[Wanted]) -> int:

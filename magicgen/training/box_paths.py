@@ -3,7 +3,6 @@
 Tracks are rendered as masks without pictures, since boxes of the visible part are what a person sees and draws.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -31,6 +30,7 @@ from magicgen.media import write_bytes
 from magicgen.progress import ProgressEvent, silent
 from magicgen.synthetic.plan import SceneSettings
 from magicgen.synthetic.scene import EVALUATION_STREAM, HELD_OUT_GROUPS, random_boxes
+from magicgen.training.one_cycle import fit_in_one_cycle, keep_scores
 from magicgen.training.path_options import PathTraining
 
 Floats = npt.NDArray[np.float32]
@@ -137,8 +137,7 @@ def train_paths(
     shipped = as_network({name: value.numpy() for name, value in tensors.items()})
     measured = path_scores(shipped, options)
     scores = {"box IoU between known frames": measured, "seed": options.seed, "scenes": options.scenes}
-    write_bytes(options.out / "scores.json", json.dumps(scores, indent=2).encode())
-    log(str(scores))
+    keep_scores(options.out, scores, log)
     return options.out
 
 
@@ -174,19 +173,22 @@ def _fit(
 ) -> None:
     """Maximise the overlap with the true boxes."""
     features, curve, truth, weight = (torch.from_numpy(getattr(rows, name)) for name in Rows.__dataclass_fields__)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, total_steps=options.steps)
-    for step in range(options.steps):
+
+    def loss_of_next() -> torch.Tensor:
         chosen = torch.randint(len(features), (options.batch_size,))
         moved = _moved(curve[chosen], network(features[chosen]) * weight[chosen, None])
-        loss = (1 - _overlap(moved, truth[chosen])).mean() + 0.2 * F.l1_loss(moved, truth[chosen])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        report(ProgressEvent(f"Training, loss {float(loss.detach()):.3f}", step + 1, options.steps, None))
-        if (step + 1) % 1000 == 0:
-            log(f"step {step + 1} of {options.steps} loss {float(loss.detach()):.4f}")
+        return (1 - _overlap(moved, truth[chosen])).mean() + 0.2 * F.l1_loss(moved, truth[chosen])
+
+    fit_in_one_cycle(
+        network,
+        loss_of_next,
+        options.steps,
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+        report=report,
+        log=log,
+        log_every=1000,
+    )
 
 
 def _moved(curve: torch.Tensor, change: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,5 @@
 """Training of the keypoint head on drawn figures, and how often it finds joints of figures that it has not seen."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from magicgen.media import write_bytes
+from magicgen.models.crops import MARGIN, as_input, cropped, square_of
 from magicgen.models.keypoint_head import CROP, KeypointHead
-from magicgen.models.keypoint_reader import MARGIN, as_input, cropped, square_of
 from magicgen.progress import ProgressEvent, silent
 from magicgen.synthetic.geometry import Floats
 from magicgen.synthetic.layout import panel_scene, random_story
 from magicgen.synthetic.plan import SceneSettings
 from magicgen.synthetic.scene import EVALUATION_STREAM
 from magicgen.synthetic.skeleton import KEYPOINT_NAMES
+from magicgen.training.one_cycle import fit_in_one_cycle, keep_scores
 from magicgen.training.story_options import KeypointTraining
 
 UInt8 = npt.NDArray[np.uint8]
@@ -80,32 +79,30 @@ def train_keypoints(
     log(f"{len(figures.crops)} figures drawn")
     head = KeypointHead(KEYPOINT_NAMES, options.widths, options.features)
     steps = max(2, options.passes * len(figures.crops) // options.batch_size)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=options.learning_rate, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, total_steps=steps)
     rng = np.random.default_rng([options.seed, 3])
-    head.train()
-    for step in range(steps):
+
+    def loss_of_next() -> torch.Tensor:
         chosen = rng.integers(len(figures.crops), size=options.batch_size)
         pairs = [jittered(rng, figures.crops[index], figures.joints[index]) for index in chosen]
         target = torch.from_numpy(np.stack([joints for _, joints in pairs]))
         missed = (head(as_input(np.stack([image for image, _ in pairs]))) - target[..., :2]).abs().sum(-1)
         # hidden joints are guessed too, but count less
-        loss = (missed * (0.3 + 0.7 * (target[..., 2] > 0))).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        report(ProgressEvent(f"Training, loss {float(loss.detach()):.4f}", step + 1, steps, None))
-        if (step + 1) % 100 == 0:
-            log(f"step {step + 1} of {steps} loss {float(loss.detach()):.4f}")
+        return (missed * (0.3 + 0.7 * (target[..., 2] > 0))).mean()
+
+    fit_in_one_cycle(
+        head.train(),
+        loss_of_next,
+        steps,
+        learning_rate=options.learning_rate,
+        weight_decay=0.02,
+        report=report,
+        log=log,
+        log_every=100,
+    )
     head.eval().half().save_pretrained(options.out)
-    scores = {
-        "held-out drawings": keypoint_accuracy(head.float(), options),
-        "seed": options.seed,
-        "figures": len(figures.crops),
-    }
-    write_bytes(options.out / "scores.json", json.dumps(scores, indent=2).encode())
-    log(str(scores))
+    accuracy = keypoint_accuracy(head.float(), options)
+    scores = {"held-out drawings": accuracy, "seed": options.seed, "figures": len(figures.crops)}
+    keep_scores(options.out, scores, log)
     return options.out
 
 

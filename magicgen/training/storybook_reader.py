@@ -1,6 +1,5 @@
 """Training of the storybook reader, and its accuracy on drawings that it has not seen."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional as F
 
-from magicgen.media import write_bytes
+from magicgen.models.crops import MARGIN, as_input, cropped, square_of
 from magicgen.models.storybook_reader import CROP, Reading, StorybookReader, tint_distance
 from magicgen.progress import ProgressEvent, silent
 from magicgen.synthetic.accessories import ACCESSORIES
@@ -21,10 +20,11 @@ from magicgen.synthetic.kinds import KINDS
 from magicgen.synthetic.layout import panel_scene, random_story
 from magicgen.synthetic.plan import SceneSettings
 from magicgen.synthetic.scene import EVALUATION_STREAM
+from magicgen.training.one_cycle import fit_in_one_cycle, keep_scores
 from magicgen.training.story_options import ReaderTraining
 
-MARGIN = 0.06
-"""What is shown around a box, as a share of its longer side."""
+STORED, ROOM = 96, 0.25
+"""Side of a stored crop in pixels; room around its figure's box for jitter, as a share of the box's longer side."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,6 @@ class Figures:
     has: np.ndarray
 
 
-def square_crop(picture: Images, box: tuple[float, float, float, float], margin: float, side: int) -> Images:
-    """The square around a normalised box, at ``side`` pixels; beyond the picture its edge is repeated."""
-    height, width = picture.shape[:2]
-    x0, y0, x1, y1 = box[0] * width, box[1] * height, box[2] * width, box[3] * height
-    half = 0.5 * max(x1 - x0, y1 - y0) * (1 + 2 * margin)
-    scale = side / (2 * half)
-    matrix = np.array([[scale, 0, side / 2 - scale * 0.5 * (x0 + x1)], [0, scale, side / 2 - scale * 0.5 * (y0 + y1)]])
-    return cv2.warpAffine(picture, matrix, (side, side), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
-
-
 def drawn_figures(seed: int, count: int, height: int, width: int, held_out: bool) -> Figures:
     """Every visible figure of ``count`` random panels."""
     kinds, colours, wears = list(KINDS), list(NAMED_COLOURS), list(ACCESSORIES)
@@ -67,7 +57,7 @@ def drawn_figures(seed: int, count: int, height: int, width: int, held_out: bool
             if mask.mean() < 0.25 * whole:
                 continue
             design = figure.design
-            crops.append(square_crop(clip.video[0], figure.box, 0.25, 96))
+            crops.append(cropped(clip.video[0], square_of(figure.box, height, width, ROOM), STORED))
             worn = 0 if design.accessory is None else 1 + wears.index(design.accessory)
             labels.append((kinds.index(design.kind), colours.index(design.colour), worn))
             tints.append(tints_of(design))
@@ -90,8 +80,8 @@ def parts_of(design: Design) -> tuple[bool, ...]:
 
 def _jittered(rng: np.random.Generator, crop: Images) -> Images:
     """Shifted, scaled, mirrored, blurred, grainy and faded, as generated figures are."""
-    scale = rng.uniform(0.9, 1.12) * CROP / (96 / 1.5 * (1 + 2 * MARGIN))
-    shift = rng.uniform(-0.05, 0.05, 2) * CROP + CROP / 2 - scale * 48
+    scale = rng.uniform(0.9, 1.12) * CROP / (STORED / (1 + 2 * ROOM) * (1 + 2 * MARGIN))
+    shift = rng.uniform(-0.05, 0.05, 2) * CROP + CROP / 2 - scale * STORED / 2
     matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
     image = cv2.warpAffine(crop, matrix, (CROP, CROP), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     if rng.random() < 0.5:
@@ -100,11 +90,6 @@ def _jittered(rng: np.random.Generator, crop: Images) -> Images:
         image = np.ascontiguousarray(image[:, ::-1])
     noisy = image.astype(np.float32) * rng.uniform(0.9, 1.1) + rng.normal(0, rng.uniform(0, 12), image.shape)
     return np.clip(noisy, 0, 255).astype(np.uint8)
-
-
-def as_input(crops: Images) -> torch.Tensor:
-    """(n, 64, 64, 3) uint8 -> (n, 3, 64, 64) in [-1, 1]."""
-    return torch.from_numpy(crops).permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
 
 def train_reader(
@@ -119,31 +104,29 @@ def train_reader(
     log(f"{len(figures.crops)} figures drawn")
     reader = _fresh_reader(options)
     steps = options.passes * (len(figures.crops) // options.batch_size)
-    optimizer = torch.optim.AdamW(reader.parameters(), lr=options.learning_rate, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, total_steps=steps)
     rng = np.random.default_rng([options.seed, 3])
-    reader.train()
-    for step in range(steps):
+
+    def loss_of_next() -> torch.Tensor:
         chosen = rng.integers(len(figures.crops), size=options.batch_size)
         inputs = as_input(np.stack([_jittered(rng, figures.crops[i]) for i in chosen]))
         with torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "bf16"):
             read = reader(inputs)
-        loss = _loss(read, figures, chosen)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        report(ProgressEvent(f"Training, loss {float(loss.detach()):.3f}", step + 1, steps, None))
-        if (step + 1) % 200 == 0:
-            log(f"step {step + 1} of {steps} loss {float(loss.detach()):.3f}")
+        return _loss(read, figures, chosen)
+
+    fit_in_one_cycle(
+        reader.train(),
+        loss_of_next,
+        steps,
+        learning_rate=options.learning_rate,
+        weight_decay=0.02,
+        report=report,
+        log=log,
+        log_every=200,
+    )
     reader.eval().half().save_pretrained(options.out)
-    scores = {
-        "real drawings": reader_accuracy(reader.float(), options),
-        "seed": options.seed,
-        "figures": len(figures.crops),
-    }
-    write_bytes(options.out / "scores.json", json.dumps(scores, indent=2).encode())
-    log(str(scores))
+    accuracy = reader_accuracy(reader.float(), options)
+    scores = {"real drawings": accuracy, "seed": options.seed, "figures": len(figures.crops)}
+    keep_scores(options.out, scores, log)
     return options.out
 
 

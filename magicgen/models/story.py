@@ -99,18 +99,8 @@ class StoryNetwork(nn.Module):
         )
         rotary = rotary_embedding(self.transformer.config, 2, height, width, noisy.device)
         with regional_attention((self.transformer, self.branch), given.plans, given.base_ratio):
-            control = self.branch(
-                frames, torch.cat([given.map, quiet], dim=1), given.text, timestep, image_rotary_emb=rotary
-            )
-            output = self.transformer(
-                torch.cat([frames, image, state], dim=2),
-                given.text,
-                timestep,
-                image_rotary_emb=rotary,
-                control_states=control,
-                control_layers=self.branch.config.control_layers,
-                return_dict=False,
-            )[0]
+            shown = torch.cat([frames, image, state], dim=2)
+            output = self._steered(frames, shown, torch.cat([given.map, quiet], dim=1), timestep, given.text, rotary)
         return output[:, :1]
 
     def remember_cast(self, timestep: torch.Tensor, given: StoryConditions) -> CastMemory:
@@ -153,9 +143,21 @@ class StoryNetwork(nn.Module):
             half = len(rotary[0]) // 2
             part = slice(place * half, (place + 1) * half)
             rotary = (rotary[0][part], rotary[1][part])
+        return self._steered(noisy, frame, condition, timestep, text, rotary)
+
+    def _steered(
+        self,
+        noisy: torch.Tensor,
+        shown: torch.Tensor,
+        condition: torch.Tensor,
+        timestep: torch.Tensor,
+        text: torch.Tensor,
+        rotary: tuple[torch.Tensor, torch.Tensor] | None,
+    ) -> torch.Tensor:
+        """Frames (B, F, C, h, w) through the branch and, with all that is ``shown`` beside them, the backbone."""
         control = self.branch(noisy, condition, text, timestep, image_rotary_emb=rotary)
         output: torch.Tensor = self.transformer(
-            frame,
+            shown,
             text,
             timestep,
             image_rotary_emb=rotary,

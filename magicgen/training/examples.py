@@ -5,7 +5,7 @@ Example ``i`` of a run depends on (seed, i) alone, so a resumed run sees exactly
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -125,10 +125,20 @@ def start_worker(_: int) -> None:
     torch.set_num_threads(1)
 
 
+class BatchOptions(Protocol):
+    """How many examples a batch has, and how many processes make them (0: this one)."""
+
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def workers(self) -> int: ...
+
+
 def batches(
-    dataset: Dataset, options: DataOptions, start: int, stop: int, stacked: Callable[..., Any] = collate
+    dataset: Dataset, options: BatchOptions, start: int, stop: int, stacked: Callable[..., Any] = collate
 ) -> DataLoader:
-    """Batches of the examples start..stop-1, in order."""
+    """Batches of the examples start..stop-1, in order; ``stacked`` makes one of a list of examples."""
     return DataLoader(
         dataset,
         batch_size=options.batch_size,

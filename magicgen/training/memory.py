@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from magicgen.errors import ConfigError, WeightsError
-from magicgen.models import ControlBranch, LatentSegmentationHead, VideoTransformer, WordTextEncoder
-from magicgen.models.conditioning import DRAFT_CHANNELS
+from magicgen.models import ControlBranch, VideoTransformer
+from magicgen.training.networks import fresh_head, tiny_text_encoder, tiny_transformer
 from magicgen.training.options import LoraOptions, PretrainedModel, TinyModel, TrainingOptions
 from magicgen.weights.facts import model_facts
 from magicgen.weights.sources import MAGICMOTION, resolve_model
@@ -136,35 +136,18 @@ def plan_table(plan: MemoryPlan) -> str:
 
 def _parts(options: TrainingOptions) -> dict[str, Any]:
     """The networks on the meta device: shapes without memory."""
+    data = options.data
     with torch.device("meta"):
         match options.model:
             case TinyModel() as model:
-                channels = model.latent_channels
-                transformer = VideoTransformer(
-                    num_attention_heads=model.heads,
-                    attention_head_dim=model.head_dim,
-                    in_channels=2 * channels + DRAFT_CHANNELS,
-                    out_channels=channels,
-                    time_embed_dim=model.time_embed_dim,
-                    text_embed_dim=model.text_embed_dim,
-                    num_layers=model.layers,
-                    max_text_seq_length=model.max_words,
-                    use_rotary_positional_embeddings=True,
-                    predicts_residual=True,
-                )
+                transformer = tiny_transformer(model, data.frames, data.height, data.width)
                 layers: tuple[int, ...] | None = model.control_layers
-                text: nn.Module | None = WordTextEncoder(_words(), model.text_embed_dim, model.max_words)
+                text: nn.Module | None = tiny_text_encoder(model)
             case PretrainedModel() as model:
                 transformer = VideoTransformer(**_config(model.name))
                 layers, text = model.control_layers, None
         branch = _empty_branch(transformer.config, layers)
-        width = transformer.config.num_attention_heads * transformer.config.attention_head_dim
-        head = LatentSegmentationHead(
-            transformer.config.num_layers,
-            width,
-            out_channels=transformer.config.out_channels,
-            patch_size=transformer.config.patch_size,
-        )
+        head = fresh_head(transformer)
     parts = {"transformer": transformer, "branch": branch, "head": head}
     return parts if text is None else {**parts, "text_encoder": text}
 
@@ -194,12 +177,6 @@ def _config(name: str) -> dict[str, Any]:
             raise
         found = dict(COGVIDEOX_5B_I2V)
     return {key: value for key, value in found.items() if not key.startswith("_")}
-
-
-def _words() -> tuple[str, ...]:
-    from magicgen.synthetic.vocabulary import VOCABULARY
-
-    return VOCABULARY
 
 
 def _tokens(options: TrainingOptions, config: Any) -> int:

@@ -95,13 +95,10 @@ class NetworkSet:
     tokenizer: Any
 
 
-def tiny_networks(options: TinyModel, frames: int, height: int, width: int, seed: int) -> NetworkSet:
-    """A fresh small model; the same seed gives the same weights."""
-    from magicgen.synthetic.vocabulary import VOCABULARY
-
-    torch.manual_seed(seed)
+def tiny_transformer(options: TinyModel, frames: int, height: int, width: int) -> VideoTransformer:
+    """The backbone of a small model for clips of this size (pixels), its weights still random."""
     channels = options.latent_channels
-    transformer = VideoTransformer(
+    return VideoTransformer(
         num_attention_heads=options.heads,
         attention_head_dim=options.head_dim,
         in_channels=2 * channels + DRAFT_CHANNELS,
@@ -119,6 +116,31 @@ def tiny_networks(options: TinyModel, frames: int, height: int, width: int, seed
         correction_reach=options.correction_reach,
         spatial_sparse=None if options.spatial_sparse is None else options.spatial_sparse.model_dump(mode="json"),
     )
+
+
+def tiny_text_encoder(options: TinyModel) -> WordTextEncoder:
+    """The text encoder of a small model, which knows the words of the synthetic scenes."""
+    from magicgen.synthetic.vocabulary import VOCABULARY
+
+    return WordTextEncoder(VOCABULARY, options.text_embed_dim, options.max_words)
+
+
+def fresh_head(transformer: VideoTransformer) -> LatentSegmentationHead:
+    """An untrained segmentation head for a backbone."""
+    config = transformer.config
+    return LatentSegmentationHead(
+        config.num_layers,
+        config.num_attention_heads * config.attention_head_dim,
+        out_channels=config.out_channels,
+        patch_size=config.patch_size,
+    )
+
+
+def tiny_networks(options: TinyModel, frames: int, height: int, width: int, seed: int) -> NetworkSet:
+    """A fresh small model; the same seed gives the same weights."""
+    torch.manual_seed(seed)
+    channels = options.latent_channels
+    transformer = tiny_transformer(options, frames, height, width)
     # A zero output makes an untrained model return its draft.
     nn.init.zeros_(transformer.proj_out.weight)
     nn.init.zeros_(transformer.proj_out.bias)
@@ -126,10 +148,8 @@ def tiny_networks(options: TinyModel, frames: int, height: int, width: int, seed
     with torch.no_grad():
         transformer.patch_embed.proj.weight[:, :channels] = 0
     branch = ControlBranch.from_transformer(transformer, options.control_layers)
-    head = LatentSegmentationHead(
-        options.layers, options.heads * options.head_dim, hidden_channels=64, out_channels=channels
-    )
-    text_encoder = WordTextEncoder(VOCABULARY, options.text_embed_dim, options.max_words)
+    head = fresh_head(transformer)
+    text_encoder = tiny_text_encoder(options)
     vae = BlockTransformAutoencoder(latent_channels=channels)
     vae.fit(measure_blocks(_calibration_videos()))
     scheduler = CogVideoXDDIMScheduler(
@@ -157,16 +177,7 @@ def pretrained_networks(options: TrainingOptions) -> NetworkSet:
         )
     branch = pipeline.branch or ControlBranch.from_transformer(transformer, model.control_layers)
     head_folder = Path(model.name) / "segmentation_head"
-    head = (
-        LatentSegmentationHead.from_pretrained(head_folder)
-        if head_folder.is_dir()
-        else LatentSegmentationHead(
-            config.num_layers,
-            config.num_attention_heads * config.attention_head_dim,
-            out_channels=config.out_channels,
-            patch_size=config.patch_size,
-        )
-    )
+    head = LatentSegmentationHead.from_pretrained(head_folder) if head_folder.is_dir() else fresh_head(transformer)
     return NetworkSet(
         TrainableNetworks(transformer, branch, head, pipeline.text_encoder),
         pipeline.vae,

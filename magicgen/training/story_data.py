@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from magicgen.attention.regions import RegionPlan
 from magicgen.synthetic.story_examples import StoryPicture, StoryShares, random_picture
-from magicgen.training.examples import OrderedSampler, start_worker
+from magicgen.training.examples import batches
 from magicgen.training.story_options import StoryData
 
 
@@ -41,17 +41,7 @@ class StoryExamples(Dataset):
 
 def story_batches(dataset: StoryExamples, start: int, stop: int) -> DataLoader:
     """Batches of the examples start..stop-1, in order."""
-    workers = dataset.options.workers
-    return DataLoader(
-        dataset,
-        batch_size=dataset.options.batch_size,
-        sampler=OrderedSampler(start, stop),
-        num_workers=workers,
-        collate_fn=collate_pictures,
-        worker_init_fn=start_worker,
-        prefetch_factor=4 if workers else None,
-        multiprocessing_context="spawn" if workers else None,
-    )
+    return batches(dataset, dataset.options, start, stop, collate_pictures)
 
 
 def collate_pictures(items: list[StoryPicture]) -> StoryBatch:

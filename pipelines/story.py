@@ -6,8 +6,7 @@ call depends on its arguments alone, so a panel can be made again without touchi
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,15 @@ from diffusers import DiffusionPipeline
 from magicgen.attention.cast_memory import CastCache
 from magicgen.attention.regions import RegionBox, RegionPlan
 from magicgen.control.story import Character, Panel, Subject
-from magicgen.control.story_canvas import differs, figure_share, lines_inside, rough_picture, sized
+from magicgen.control.story_canvas import lines_inside, on_place, rough_picture, sized
 from magicgen.control.story_slot import as_slot
-from magicgen.errors import StoryError, WeightsError
+from magicgen.errors import StoryError
 from magicgen.models import BlockTransformAutoencoder, ControlBranch, VideoTransformer, WordTextEncoder
+from magicgen.models.character_adapters import CharacterAdapters
 from magicgen.models.conditioning import decode_video
 from magicgen.models.story import StoryConditions, StoryNetwork
 from magicgen.progress import CancelToken
-from magicgen.sampling import Scheduler, StepCallback, StepReport, denoise, guided, mirrored_noise
+from magicgen.sampling import Predict, Scheduler, StepCallback, StepReport, denoise, guided, mirrored_noise
 from magicgen.synthetic.poses import Action
 from magicgen.synthetic.scenery import filled_parts, sketch_of
 from magicgen.synthetic.skeleton import draw_keypoints
@@ -38,7 +38,6 @@ from magicgen.synthetic.story_examples import PAPER, SHEET_YAWS, SLOTS, canonica
 UInt8 = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
-ADAPTER_FILE = "pytorch_lora_weights.safetensors"
 VIEWS = ("", " facing right", " facing away")
 POSES = {action.value: action for action in Action}
 
@@ -120,8 +119,7 @@ class StoryPipeline(DiffusionPipeline):
             grain=grain,
         )
         self.network = StoryNetwork(transformer, branch, text_encoder, vae).eval()
-        self._adapters: list[tuple[str | None, str]] = []
-        self._active: list[str] = []
+        self._adapters = CharacterAdapters(transformer)
         self.cast_cache = CastCache()
 
     def unknown_words(self, prompt: str) -> list[str]:
@@ -138,38 +136,7 @@ class StoryPipeline(DiffusionPipeline):
         Raises:
             WeightsError: no adapter there, or one of another model.
         """
-        key = f"character_{len(self._adapters)}"
-        try:
-            self.transformer.load_lora_adapter(
-                str(adapter), prefix=None, adapter_name=key, weight_name=ADAPTER_FILE, local_files_only=True
-            )
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            raise WeightsError(
-                f"The adapter {adapter} cannot be used ({str(error).splitlines()[0][:200]}); expected the folder "
-                "'lora' of a run of configs/train/character_lora.yaml on this model."
-            ) from error
-        self._adapters.append((name, key))
-        self._play(())
-
-    @contextmanager
-    def _playing(self, names: Sequence[str]) -> Iterator[None]:
-        """Have the adapters of some characters act inside the block, and no other's."""
-        self._play(names)
-        try:
-            yield
-        finally:
-            self._play(())
-
-    def _play(self, names: Sequence[str]) -> None:
-        if not self._adapters:
-            return
-        wanted = [key for name, key in self._adapters if name is None or name in names]
-        self._active = wanted
-        if wanted:
-            self.transformer.set_adapters(wanted)
-            self.transformer.enable_adapters()
-        else:
-            self.transformer.disable_adapters()
+        self._adapters.load(adapter, name)
 
     @torch.no_grad()
     def __call__(
@@ -203,6 +170,7 @@ class StoryPipeline(DiffusionPipeline):
             GenerationFailed: the network made values that are no numbers.
             progress.Cancelled: ``cancel`` was set.
         """
+        # 1. Check the input and settle the defaults.
         size = (height or self.config.default_height, width or self.config.default_width)
         if size[0] % 16 or size[1] % 16 or min(size) < 32:
             raise StoryError(f"A picture's sides are multiples of 16 of at least 32 pixels; got {size[0]} x {size[1]}.")
@@ -210,16 +178,25 @@ class StoryPipeline(DiffusionPipeline):
             raise StoryError(f"The story model draws up to {SLOTS} subjects at once; got {len(picture.prompts)}.")
         steps = num_inference_steps or self.config.default_steps
         scale = self.config.default_guidance if guidance_scale is None else guidance_scale
-        given = self._conditions(picture, size, regional)
-        bare = (
-            None
-            if scale == 1
-            else self._conditions(replace(picture, prompts=("",) * len(picture.prompts)), size, regional)
-        )
         draws = draws or self.config.default_draws
+
+        # 2. Encode the conditions; guidance compares with the same picture without words of its subjects.
+        given = self._conditions(picture, size, regional)
+        wordless = replace(picture, prompts=("",) * len(picture.prompts))
+        bare = None if scale == 1 else self._conditions(wordless, size, regional)
+
+        # 3. Denoise, and decode the mean of the draws.
         noise = mirrored_noise(draws, given.plate.shape[1:], generator).to(self.device)
         latents, skip = self._start(picture, noise, steps)
-        cast, active = _fingerprint(given), tuple(self._active)
+        predict = self._predictor(given, bare, draws, scale)
+        clean = denoise(
+            predict, self.scheduler, latents, steps, callback=callback_on_step_end, cancel=cancel, skip=skip
+        )
+        return _pixels(decode_video(self.vae, clean.mean(dim=0, keepdim=True)))
+
+    def _predictor(self, given: StoryConditions, bare: StoryConditions | None, draws: int, scale: float) -> Predict:
+        """The network as ``denoise`` wants it: the mean of what it says to ``draws`` noises, with guidance."""
+        cast, active = _fingerprint(given), self._adapters.active
 
         def predict(latents: torch.Tensor, timestep: torch.Tensor, step: int) -> torch.Tensor:
             time = timestep.reshape(1).to(latents.device).expand(draws)
@@ -232,10 +209,7 @@ class StoryPipeline(DiffusionPipeline):
                 output = guided(output, self.network(latents, time, bare.repeated(draws), memory), scale)
             return output.mean(dim=0, keepdim=True).expand_as(output)
 
-        clean = denoise(
-            predict, self.scheduler, latents, steps, callback=callback_on_step_end, cancel=cancel, skip=skip
-        )
-        return _pixels(decode_video(self.vae, clean.mean(dim=0, keepdim=True)))
+        return predict
 
     def _smooth(self, picture: UInt8) -> UInt8:
         """Without the grain of small weights; edges stay."""
@@ -254,7 +228,7 @@ class StoryPipeline(DiffusionPipeline):
         words = _with_article(character.description)
         prompts = tuple(f"{words} stands{view}" for view in VIEWS)
         stands = [(index, yaw, Action.STANDS) for index, yaw in enumerate(SHEET_YAWS)]
-        with self._playing((character.name,)):
+        with self._adapters.playing((character.name,)):
             drawn = self(self._figures(prompts, known, stands), num_inference_steps=steps, generator=_generator(seed))
         if known is not None:
             drawn[:, : known.shape[1]] = known
@@ -327,7 +301,7 @@ class StoryPipeline(DiffusionPipeline):
     ) -> UInt8:
         """One subject on a plain ground, large, in its pose and view; (h, w, 3) uint8 of the weights' own size."""
         picture = self._figures((subject.prompt,), slot, [(SLOTS // 2, subject.yaw, pose_of(subject))])
-        with self._playing((subject.character,)):
+        with self._adapters.playing((subject.character,)):
             return self(picture, num_inference_steps=steps, generator=_generator(seed), regional=regional)
 
     def panel(
@@ -371,12 +345,9 @@ class StoryPipeline(DiffusionPipeline):
         picture: UInt8 | None = None
         for turn in turns:
             subjects = [panel.subjects[index] for index in turn]
-            condition = np.zeros((height, width, 3), np.uint8)
-            if sketch is not None:
-                lines = sketch if len(turns) == 1 else lines_inside(sketch, subjects)
-                condition = cv2.cvtColor(lines, cv2.COLOR_GRAY2RGB)
-            elif keypoints is not None:
-                condition = draw_keypoints(np.nan_to_num(keypoints[list(turn)]), height, width)
+            lines = None if sketch is None else sketch if len(turns) == 1 else lines_inside(sketch, subjects)
+            joints = None if keypoints is None else keypoints[list(turn)]
+            condition = _condition(lines, joints, height, width)
             ground = plate if picture is None else picture
             told = Picture(
                 panel.background,
@@ -388,16 +359,13 @@ class StoryPipeline(DiffusionPipeline):
                 draft,
                 strength,
             )
-            with self._playing([subject.character for subject in subjects]):
+            with self._adapters.playing([subject.character for subject in subjects]):
                 drawn = self(told, height, width, steps, guidance, generator, regional, _stepped(progress), cancel)
             picture = self._smooth(drawn)
             if ground is not None and (sketch is not None or (keypoints is not None and crops is not None)):
-                place = sized(ground, height, width)
-                filled = None if told.plate is None or crops is None else differs(told.plate, place)
                 # bones lie inside of figures, and say nothing of their outlines
-                lines = condition[..., 0] if sketch is not None else np.zeros((height, width), np.uint8)
-                share = figure_share(lines, filled)[..., None]
-                picture = np.round(picture * share + place * (1 - share)).astype(np.uint8)
+                outlines = np.zeros((height, width), np.uint8) if lines is None else lines
+                picture = on_place(picture, ground, outlines, None if crops is None else told.plate)
         assert picture is not None
         return picture
 
@@ -463,6 +431,15 @@ def pose_of(subject: Subject) -> Action:
     """The action of a subject: of its pose, else of the words of its prompt; standing where there is none."""
     words = (subject.pose, *subject.prompt.split())
     return next((POSES[word] for word in words if word in POSES), Action.STANDS)
+
+
+def _condition(lines: UInt8 | None, joints: Floats | None, height: int, width: int) -> UInt8:
+    """What the branch is shown, (height, width, 3): a sketch, else skeletons (n, 17, 3), else nothing."""
+    if lines is not None:
+        return cv2.cvtColor(lines, cv2.COLOR_GRAY2RGB)
+    if joints is not None:
+        return draw_keypoints(np.nan_to_num(joints), height, width)
+    return np.zeros((height, width, 3), np.uint8)
 
 
 def _fingerprint(given: StoryConditions) -> str:

@@ -19,7 +19,7 @@ import torch
 
 from magicgen.attention.regions import RegionBox, RegionPlan, regional_attention
 from magicgen.control.story import Character, Panel, Subject
-from magicgen.control.story_canvas import differs, lined
+from magicgen.control.story_canvas import blended, differs, lined
 from magicgen.control.story_slot import as_slot
 from magicgen.errors import StoryError, WeightsError
 from magicgen.progress import CancelToken
@@ -169,8 +169,7 @@ class StockStoryPainter:
         if plate is None or draft is None:
             return drawn
         place = _sized(plate, height, width)
-        share = _near_figures(_sized(draft, height, width), place)[..., None]
-        return np.round(drawn * share + place * (1 - share)).astype(np.uint8)
+        return blended(drawn, place, _near_figures(_sized(draft, height, width), place))
 
     @torch.no_grad()
     def draw(

@@ -67,6 +67,24 @@ def figure_share(sketch: UInt8, filled: Bools | None = None) -> Floats:
     return np.asarray(cv2.GaussianBlur(shown.astype(np.float32) / 255, (0, 0), 0.8), np.float32)
 
 
+def on_place(drawn: UInt8, ground: UInt8, lines: UInt8, crops: UInt8 | None = None) -> UInt8:
+    """The figures of a drawn picture, and their shadows, on the place that it was drawn after.
+
+    Args:
+        lines: (H, W) uint8, the sketch, black where there is none.
+        crops: the rough picture with pasted crops that was drawn after, if there was one.
+    """
+    place = sized(ground, *drawn.shape[:2])
+    filled = None if crops is None else differs(crops, place)
+    return blended(drawn, place, figure_share(lines, filled))
+
+
+def blended(picture: UInt8, place: UInt8, share: Floats) -> UInt8:
+    """``share`` (H, W) in [0, 1] of a picture, the rest of the place."""
+    share = share[..., None]
+    return np.round(picture * share + place * (1 - share)).astype(np.uint8)
+
+
 def differs(picture: UInt8, place: UInt8) -> Bools:
     """(H, W) bool: where a picture is visibly not the empty place."""
     return np.asarray(cv2.absdiff(picture, place).max(axis=2) > 6)

@@ -40,18 +40,11 @@ def train(
     if dry_run:
         _foresee(options, devices, json)
         return
+    if precompute:
+        _encode_ahead(options)
+        return
     from magicgen.progress import TerminalProgress
 
-    if precompute:
-        from magicgen.errors import ConfigError
-        from magicgen.training.options import TrainingOptions
-        from magicgen.training.run import precompute as encode
-
-        if not isinstance(options, TrainingOptions):
-            raise ConfigError("--precompute is for trajectory runs (configurations without 'task').")
-        with TerminalProgress() as report:
-            results([encode(options, report=report)])
-        return
     with TerminalProgress() as report:
         match options:
             case ReflectionTraining():
@@ -83,6 +76,19 @@ def train(
                 from magicgen.training.run import train as run_training
 
                 results([run_training(options, resume=resume, report=report, log=note)])
+
+
+def _encode_ahead(options: BaseModel) -> None:
+    """Fill the cache of latents that a configuration names."""
+    from magicgen.errors import ConfigError
+    from magicgen.progress import TerminalProgress
+    from magicgen.training.options import TrainingOptions
+    from magicgen.training.run import precompute
+
+    if not isinstance(options, TrainingOptions):
+        raise ConfigError("--precompute is for trajectory runs (configurations without 'task').")
+    with TerminalProgress() as report:
+        results([precompute(options, report=report)])
 
 
 def _foresee(options: BaseModel, devices: int, json: bool) -> None:

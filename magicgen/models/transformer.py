@@ -163,7 +163,6 @@ class VideoTransformer(CogVideoXTransformer3DModel):
             :class:`VideoTransformerOutput`, or the tuple ``(sample,)`` / ``(sample, features)``.
         """
         frames, height, width = hidden_states.shape[1], hidden_states.shape[3], hidden_states.shape[4]
-        draft = hidden_states
         embedding = embed_time(self, timestep, timestep_cond, ofs, hidden_states.dtype)
         tokens = self.embedding_dropout(self.patch_embed(encoder_hidden_states, hidden_states))
         text_length = encoder_hidden_states.shape[1]
@@ -185,14 +184,18 @@ class VideoTransformer(CogVideoXTransformer3DModel):
         video = self.norm_out(self.norm_final(video), temb=embedding)
         sample = unpatchify(self.proj_out(video), frames, height, width, self.config)
         if self.config.predicts_residual:
-            channels = self.config.out_channels
-            if self.config.correction_reach is not None:
-                sample = sample * correction_gate(draft[:, :, 2 * channels :], self.config.correction_reach).to(sample)
-            sample = sample + draft[:, :, channels : 2 * channels]
+            sample = self._corrected(hidden_states, sample)
         collected = tuple(features) if return_features else None
         if not return_dict:
             return (sample,) if collected is None else (sample, collected)
         return VideoTransformerOutput(sample=sample, features=collected)
+
+    def _corrected(self, given: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+        """The draft among the input channels (B, F, C_in, h, w), changed where the network may change it."""
+        channels, reach = self.config.out_channels, self.config.correction_reach
+        if reach is not None:
+            change = change * correction_gate(given[:, :, 2 * channels :], reach).to(change)
+        return change + given[:, :, channels : 2 * channels]
 
 
 def embed_time(

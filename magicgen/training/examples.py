@@ -126,13 +126,17 @@ def start_worker(_: int) -> None:
 
 
 class BatchOptions(Protocol):
-    """How many examples a batch has, and how many processes make them (0: this one)."""
+    """Of data: examples in a batch, and processes that make them (0: this one does)."""
 
     @property
-    def batch_size(self) -> int: ...
+    def batch_size(self) -> int:
+        """At least 1."""
+        ...
 
     @property
-    def workers(self) -> int: ...
+    def workers(self) -> int:
+        """At least 0."""
+        ...
 
 
 def batches(

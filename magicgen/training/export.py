@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import yaml
@@ -12,6 +13,9 @@ from magicgen.training.adapters import write_adapter
 from magicgen.training.networks import NetworkSet
 from magicgen.training.options import TrainingOptions
 from magicgen.training.run import build_networks, load_averaged
+
+if TYPE_CHECKING:
+    from pipelines.trajectory_video import TrajectoryVideoPipeline
 
 
 def export_run(
@@ -38,8 +42,6 @@ def export_run(
     Raises:
         WeightsError: the run has no settings or ``out`` exists.
     """
-    from pipelines.trajectory_video import TrajectoryVideoPipeline
-
     settings = run / "settings.json"
     if not settings.is_file():
         raise WeightsError(
@@ -58,10 +60,22 @@ def export_run(
             return _finish(temporary, out, options)
         transformer.fuse_lora()
         transformer.unload_lora()
-    models = networks.trainable.to(torch.float16)
     data = options.data
-    frames, height, width = clip or (data.frames, data.height, data.width)
-    pipeline = TrajectoryVideoPipeline(
+    pipeline = _pipeline(networks, clip or (data.frames, data.height, data.width), steps, guidance, fps)
+    pipeline.save_pretrained(temporary)
+    networks.trainable.head.save_pretrained(temporary / "segmentation_head")
+    return _finish(temporary, out, options)
+
+
+def _pipeline(
+    networks: NetworkSet, clip: tuple[int, int, int], steps: int, guidance: float, fps: float
+) -> "TrajectoryVideoPipeline":
+    """The networks in half precision, with their defaults; ``clip``: frames, height, width."""
+    from pipelines.trajectory_video import TrajectoryVideoPipeline
+
+    models = networks.trainable.to(torch.float16)
+    frames, height, width = clip
+    return TrajectoryVideoPipeline(
         transformer=models.transformer,
         branch=models.branch,
         text_encoder=models.text_encoder,
@@ -75,9 +89,6 @@ def export_run(
         default_width=width,
         default_fps=fps,
     )
-    pipeline.save_pretrained(temporary)
-    models.head.save_pretrained(temporary / "segmentation_head")
-    return _finish(temporary, out, options)
 
 
 def _finish(temporary: Path, out: Path, options: TrainingOptions) -> Path:

@@ -216,6 +216,30 @@ def test_a_sketch_drawn_by_hand(visitor: Watched) -> None:
     page.locator("#story-sketches").get_by_text("Ruby, yours").wait_for(state="detached")
 
 
+def test_joints_instead_of_sketches(visitor: Watched, tmp_path: Path) -> None:
+    page = visitor.page
+    page.locator("#story-condition").get_by_label("joints").check()
+    plan(visitor)
+    page.locator("#story-pen").wait_for(state="hidden")
+    small(visitor)
+    page.get_by_role("button", name="Draw joints").click()
+    page.wait_for_function(DONE)
+    page.locator("#story-skeletons").get_by_text("Ruby alone").wait_for()
+    with page.expect_download() as download:
+        page.click("#story-joints")
+    sent = tmp_path / "mine.json"
+    download.value.save_as(sent)
+    document = json.loads(sent.read_text(encoding="utf-8"))
+    document["joints"]["hand_b"] = [0.9, 0.1]
+    sent.write_text(json.dumps(document), encoding="utf-8")
+    visitor.upload("#story-send-joints", sent)
+    page.locator("#story-skeletons").get_by_text("Ruby, yours").wait_for()
+    page.locator("#story-condition").get_by_label("sketch").check()
+    page.locator("#story-pen").wait_for()
+    page.locator("#story-skeletons").wait_for(state="hidden")
+    page.get_by_role("button", name="Draw sketches").wait_for()
+
+
 def test_stop_and_mistakes(visitor: Watched) -> None:
     page = visitor.page
     page.click("#story-plan")

@@ -189,7 +189,7 @@ def test_a_bad_file_is_told_before_anything_is_loaded(
 
 
 def test_who_cannot_draw_after_joints_says_so(tale: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(StoryError, match="drop one"):
+    with pytest.raises(StoryError, match="change one of the two"):
         make(tale, tmp_path / "a", sketches=False)
     stock = tmp_path / "stock"
     (stock / "transformer").mkdir(parents=True)

@@ -349,7 +349,10 @@ def _check_condition(settings: StorySettings, facts: StoryFacts) -> None:
     if settings.condition == "sketch":
         return
     if not settings.sketches:
-        raise StoryError("--condition keypoints is a dense condition, and --no-sketches leaves these out; drop one.")
+        raise StoryError(
+            "Joints are a dense condition (--condition keypoints), and dense conditions are switched off "
+            "(--no-sketches); change one of the two."
+        )
     if facts.stock:
         raise StoryError(
             f"The model {facts.name} has no branch that is shown joints; use --condition sketch, or a story model such "

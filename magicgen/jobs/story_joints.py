@@ -5,7 +5,6 @@ left, or ``null`` for one that is not seen.
 """
 
 import json
-import math
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +32,7 @@ Floats = npt.NDArray[np.float32]
 PRESET = "keypoint_head"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 VERSION = 1
+ADVICE = " Mend it, or delete the file to have the joints read again."
 MOVED = 0.004
 """Share of the picture from which a joint counts as moved by a person; the file rounds to a fortieth of it."""
 
@@ -136,30 +136,40 @@ def read_joints(path: Path) -> Floats:
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _refused(path, f"expected JSON ({error})") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise _refused(str(path), f"expected JSON ({error})") from None
+    return joints_from_values(data, str(path))
+
+
+def joints_from_values(data: Any, source: str) -> Floats:
+    """The joints of a document as :func:`read_joints` has them; messages call it ``source``.
+
+    Raises:
+        StoryError: another version, a joint too few or too many, or a point outside of the picture.
+    """
     if not isinstance(data, dict) or set(data) != {"version", "joints"} or not isinstance(data["joints"], dict):
-        raise _refused(path, 'expected {"version": 1, "joints": {...}}')
+        raise _refused(source, 'expected {"version": 1, "joints": {...}}')
     if data["version"] != VERSION:
-        raise _refused(path, f"expected version {VERSION}; got {data['version']!r}")
+        raise _refused(source, f"expected version {VERSION}; got {repr(data['version'])[:40]}")
     given = data["joints"]
     missing, unknown = [name for name in KEYPOINT_NAMES if name not in given], set(given) - set(KEYPOINT_NAMES)
     if missing:
-        raise _refused(path, f"joints are missing: {', '.join(missing)} (null for one that is not seen)")
+        raise _refused(source, f"joints are missing: {', '.join(missing)} (null for one that is not seen)")
     if unknown:
-        raise _refused(path, f"there is no joint {min(unknown)!r}; expected {', '.join(KEYPOINT_NAMES)}")
-    return np.array([_point(path, name, given[name]) for name in KEYPOINT_NAMES], np.float32)
+        raise _refused(source, f"there is no joint {min(unknown)[:40]!r}; expected {', '.join(KEYPOINT_NAMES)}")
+    return np.array([_point(source, name, given[name]) for name in KEYPOINT_NAMES], np.float32)
 
 
-def _point(path: Path, name: str, value: Any) -> tuple[float, float, float]:
+def _point(source: str, name: str, value: Any) -> tuple[float, float, float]:
     if value is None:
         return 0.0, 0.0, 0.0
     fine = isinstance(value, list) and len(value) == 2
     fine = fine and all(isinstance(each, int | float) and not isinstance(each, bool) for each in value)
-    if not fine or not all(math.isfinite(each) and 0 <= each <= 1 for each in value):
-        raise _refused(path, f"{name}: expected null or [x, y] from 0 to 1 across the picture alone; got {value!r}")
+    if not fine or not all(0 <= each <= 1 for each in value):
+        got = repr(value)[:80]
+        raise _refused(source, f"{name}: expected null or [x, y] from 0 to 1 across the picture alone; got {got}")
     return float(value[0]), float(value[1]), 1.0
 
 
-def _refused(path: Path, reason: str) -> StoryError:
-    return StoryError(f"{path}: {reason}. Mend it, or delete the file to have the joints read again.")
+def _refused(source: str, reason: str) -> StoryError:
+    return StoryError(f"{source}: {reason}.{ADVICE}")

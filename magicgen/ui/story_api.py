@@ -28,7 +28,8 @@ class StoryApi:
         """Components that nobody sees give the endpoints their types."""
         with gr.Row(visible=False):
             tale = gr.Textbox(label="tale: plain text")
-            settings = gr.JSON(label="settings: such as model, seed, max_panels, steps, height, width", value={})
+            named = "settings: such as model, condition, seed, max_panels, steps, height, width"
+            settings = gr.JSON(label=named, value={})
             plan = gr.JSON(label="plan: the document of a story file, version 1; null plans the tale", value=None)
             number, seed = gr.Number(label="panel: from 1", precision=0), gr.Number(label="seed: 0 draws", precision=0)
             planned, notes = gr.JSON(label="plan"), gr.JSON(label="warnings")
@@ -63,8 +64,8 @@ class StoryApi:
 
         Args:
             tale: Plain English text of at most 3,000 words; a short first line is the title.
-            settings: Settings by name, such as model (one that is offered), seed, max_panels, steps, height, width,
-                columns; {} for defaults.
+            settings: Settings by name, such as model (one that is offered), condition (sketch or keypoints), seed,
+                max_panels, steps, height, width, columns; {} for defaults.
             plan: A plan from /plan_story, changed or not; null to plan the tale now.
 
         Returns:

@@ -23,12 +23,14 @@ from magicgen.jobs.story import (
     run_story,
     story_key,
 )
+from magicgen.jobs.story_painter import story_facts
 from magicgen.media import path_inside, read_image, write_bytes, write_image, write_json
 from magicgen.planning.tale import MAX_BYTES, tale_from_text
 from magicgen.progress import CancelToken, ProgressEvent, Report, duration
 from magicgen.ui.photos import MAX_PHOTO_BYTES, MAX_PHOTO_SIDE, UInt8
 from magicgen.ui.shelf import Shelf
 from magicgen.ui.story_draft import StoryDraft
+from magicgen.ui.story_joints import carry_joints, kept_joints, restore_joints
 from magicgen.ui.work import Done, watch
 
 # What a visitor may decide; the rest is for whoever starts the app.
@@ -42,6 +44,7 @@ OPEN_SETTINGS = (
     "steps",
     "seed",
     "sketches",
+    "condition",
     "plates",
     "columns",
 )
@@ -91,6 +94,7 @@ class StoryDesk:
 
     def edit(self, draft: StoryDraft, page: StoryPage) -> None:
         """Another plan for a book; remembers which pictures it leaves behind."""
+        carry_joints(draft, page)
         drawn = {"subjects", "background", "shot", "seed"}
         for number, (new, old) in enumerate(zip(page.panels, draft.page.panels, strict=False)):
             if new.model_dump(include=drawn) != old.model_dump(include=drawn) and draft.book.panel(number).is_file():
@@ -157,11 +161,12 @@ class StoryDesk:
         draft.page = page
 
     def keep(self, draft: StoryDraft, sidecar: Path) -> Path:
-        """Complete the ``story.json`` of a run: tale, plan and the pictures that the visitor gave, in one file."""
+        """Complete the ``story.json`` of a run: tale, plan and what the visitor drew, in one file."""
         document = json.loads(sidecar.read_text(encoding="utf-8"))
         values = story_to_values(draft.page, draft.folder)
         pictures = {name: _base64(draft.folder / name) for name in _given(values)}
-        return write_json(sidecar, {**document, "text": draft.tale, "story": values, "pictures": pictures})
+        own = {"pictures": pictures, "joints": kept_joints(draft)}
+        return write_json(sidecar, {**document, "text": draft.tale, "story": values, **own})
 
     def restore(self, folder: Path, source: Path) -> StoryDraft:
         """A book from a file: the ``story.json`` of an earlier book, or a story file in YAML or JSON.
@@ -179,25 +184,34 @@ class StoryDesk:
             return self._begun(folder, _renamed_errors(own, source), self.settings({}))
         given = document.get("settings")
         stored = given if isinstance(given, dict) else {}
-        known = {name: stored[name] for name in OPEN_SETTINGS if stored.get(name) is not None}
-        foreign = "model" in known and known["model"] not in self.models
-        if foreign:
-            del known["model"]
-        settings = self.settings(known)
+        settings, warnings = self._kept_settings(stored, source.name)
         if not isinstance(document.get("story"), dict):
             raise StoryError(f"{source.name} holds no plan; load the plan.yaml that lies beside it.")
         _write_pictures(folder, document.get("pictures"))
         own = write_json(folder / "story-file.json", document["story"])
-        draft = self._begun(folder, _renamed_errors(own, source), settings)
-        if foreign:
-            name = Path(str(stored["model"])).name[:80]
-            told = f"{source.name} was drawn by the model {name}, which is not offered here; {settings.model} draws now"
-            draft.warnings = (told, *draft.warnings)
+        page = _renamed_errors(own, source)
+        restore_joints(folder, page, document.get("joints"))
+        draft = self._begun(folder, page, settings)
+        draft.warnings = (*warnings, *draft.warnings)
         text = document.get("text")
         if isinstance(text, str) and text.strip():
             tale_from_text(text, source.name)
             draft.source = write_bytes(folder / TALE_NAME, text.encode("utf-8"))
         return draft
+
+    def _kept_settings(self, stored: dict[str, Any], name: str) -> tuple[StorySettings, list[str]]:
+        """The settings of a kept book as far as they can be had here, and what cannot."""
+        known = {each: stored[each] for each in OPEN_SETTINGS if stored.get(each) is not None}
+        foreign = known["model"] if known.get("model", self.models[0]) not in self.models else None
+        if foreign is None:
+            return self.settings(known), []
+        settings = self.settings({**known, "model": self.models[0]})
+        model = Path(str(foreign)).name[:80]
+        warnings = [f"{name} was drawn by the model {model}, which is not offered here; {settings.model} draws now"]
+        if settings.condition != "sketch" and story_facts(settings.model).stock:
+            settings = settings.model_copy(update={"condition": "sketch"})
+            warnings.append(f"{settings.model} is not shown joints; it draws after sketches")
+        return settings, warnings
 
     def _begun(self, folder: Path, page: StoryPage, settings: StorySettings) -> StoryDraft:
         plan = write_story(folder / "plan.yaml", page)

@@ -11,15 +11,38 @@ from magicgen.jobs.story_painter import StoryFacts
 from magicgen.ui.wiring import SURE
 
 MOST_PANELS = 24
+# What the form holds, in this order.
+FIELDS = (
+    "seed",
+    "lock",
+    "max_panels",
+    "style",
+    "height",
+    "width",
+    "steps",
+    "columns",
+    "sketches",
+    "condition",
+    "plates",
+    "model",
+)
+CONDITIONS = [("sketch", "sketch"), ("joints", "keypoints")]
 
 
 def make_story_form(defaults: StorySettings, models: Sequence[StoryFacts]) -> list[gr.components.Component]:
-    """seed, lock, panels, style, height, width, steps, columns, sketches, plates, model: one of those on offer."""
+    """The components of :data:`FIELDS`; ``model`` is one of those on offer."""
     tall, wide = sizes(models[0])
     with gr.Row():
         panels = gr.Slider(1, MOST_PANELS, value=defaults.max_panels, step=1, label="Panels at most", precision=0)
         seed = gr.Number(defaults.seed, label="Seed of the book", precision=0, minimum=0, elem_id="story-seed")
     lock = gr.Checkbox(False, label="Keep this seed when planning", elem_id="story-lock")
+    condition = gr.Radio(
+        CONDITIONS,
+        value=defaults.condition,
+        label="Dense condition",
+        info="What a panel is drawn after: lines, or the joints of everybody in it",
+        elem_id="story-condition",
+    )
     with gr.Accordion("Model, size, sampling and pages", open=False):
         offered = [(Path(facts.name).name, facts.name) for facts in models]
         model = gr.Dropdown(offered, value=models[0].name, label="Model", elem_id="story-model")
@@ -31,7 +54,7 @@ def make_story_form(defaults: StorySettings, models: Sequence[StoryFacts]) -> li
             columns = gr.Number(0, label="Panels side by side", info="0: what suits", precision=0, minimum=0, maximum=4)
         style = gr.Textbox(label="Style of the whole book", info="for models that know it", max_length=200)
         with gr.Row():
-            sketches = gr.Checkbox(defaults.sketches, label="Draw sketches first")
+            sketches = gr.Checkbox(defaults.sketches, label="Draw sketches or joints first")
             plates = gr.Checkbox(defaults.plates, label="Draw each place once")
     named = {facts.name: facts for facts in models}
 
@@ -40,7 +63,7 @@ def make_story_form(defaults: StorySettings, models: Sequence[StoryFacts]) -> li
         return gr.update(info=chosen[0]), gr.update(info=chosen[1])
 
     model.change(resized, model, [height, width], **SURE)
-    return [seed, lock, panels, style, height, width, steps, columns, sketches, plates, model]
+    return [seed, lock, panels, style, height, width, steps, columns, sketches, condition, plates, model]
 
 
 def sizes(facts: StoryFacts) -> tuple[str, str]:

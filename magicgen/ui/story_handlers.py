@@ -15,6 +15,8 @@ from magicgen.progress import Cancelled, CancelToken, ProgressEvent
 from magicgen.ui.photos import shrunk
 from magicgen.ui.story_desk import StoryDesk, read_picture, read_text
 from magicgen.ui.story_draft import StoryDraft
+from magicgen.ui.story_form import FIELDS
+from magicgen.ui.story_joints import replace_joints
 from magicgen.ui.story_order import rearranged
 from magicgen.ui.story_rows import (
     Rows,
@@ -211,6 +213,21 @@ class StoryHandlers:
         """Let the model draw the subject again -> the view."""
         return self._sketched(request, subject, lambda draft, who: None)
 
+    def skeleton(self, subject: int | None, request: gr.Request) -> list[Any]:
+        """A choice of subject -> its joints as a picture and as a file."""
+        draft = self._visitor(request).story
+        if draft is None or subject is None or int(subject) >= len(draft.panel.subjects):
+            return [gr.skip()] * 2
+        return StoryView(draft).skeleton(int(subject))
+
+    def use_joints(self, path: str, subject: int | None, request: gr.Request) -> list[Any]:
+        """An uploaded file of joints -> the view."""
+        return self._jointed(request, subject, Path(path))
+
+    def drop_joints(self, subject: int | None, request: gr.Request) -> list[Any]:
+        """Have the subject's joints read again -> the view."""
+        return self._jointed(request, subject, None)
+
     def use_reference(self, path: str, name: str | None, request: gr.Request) -> list[Any]:
         """A picture of a character -> the view."""
         visitor = self._visitor(request)
@@ -223,26 +240,21 @@ class StoryHandlers:
 
     def settings(self, values: Sequence[Any]) -> StorySettings:
         """The form -> settings. Numbers that may be left open are 0."""
-        seed, _, panels, style, height, width, steps, columns, sketches, plates, model = values
-        given = {"height": height, "width": width, "steps": steps, "columns": columns}
+        given = dict(zip(FIELDS, values, strict=True))
         return self.desk.settings(
             {
-                **{name: int(value) for name, value in given.items() if value},
-                "seed": int(seed or 0),
-                "max_panels": int(panels),
-                "style": style or "",
-                "sketches": bool(sketches),
-                "plates": bool(plates),
-                "model": model or "",
+                **{name: int(given[name]) for name in ("height", "width", "steps", "columns") if given[name]},
+                **{name: given[name] or "" for name in ("style", "condition", "model")},
+                **{name: bool(given[name]) for name in ("sketches", "plates")},
+                "seed": int(given["seed"] or 0),
+                "max_panels": int(given["max_panels"]),
             }
         )
 
     def settings_values(self, settings: StorySettings) -> list[Any]:
         """The inverse; a seed that came with the settings is kept."""
-        numbers = (settings.height, settings.width, settings.steps, settings.columns)
-        opened = [0 if number is None else number for number in numbers]
-        switches = (settings.sketches, settings.plates)
-        return [settings.seed, True, settings.max_panels, settings.style, *opened, *switches, settings.model]
+        values = {**settings.model_dump(include=set(FIELDS)), "lock": True}
+        return [0 if values[name] is None else values[name] for name in FIELDS]
 
     def _edited(
         self, request: gr.Request, part: str, sent: Any, change: Callable[[StoryDraft], StoryPage]
@@ -284,6 +296,14 @@ class StoryHandlers:
                 raise StoryError("Choose whom the drawing shows.")
             drawn = draw(draft, who)
             self.desk.replace_sketch(draft, who, drawn)
+        return StoryView(draft, who).plan()
+
+    def _jointed(self, request: gr.Request, subject: int | None, source: Path | None) -> list[Any]:
+        """Joints are files that a run reads, so that none may be running."""
+        visitor, who = self._visitor(request), -1 if subject is None else int(subject)
+        with told():
+            draft = self._idle(visitor)
+            replace_joints(draft, who, source)
         return StoryView(draft, who).plan()
 
     def _check(

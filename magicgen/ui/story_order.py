@@ -10,6 +10,7 @@ from magicgen.errors import StoryError
 from magicgen.jobs.story_book import Book, seed_for
 from magicgen.media import write_json
 from magicgen.ui.story_draft import StoryDraft
+from magicgen.ui.story_joints import copy_joints
 
 NUMBERED = ("panels", "conditions", "layout")
 LEFT_BEHIND = ("pages", "book.pdf", "book.cbz", "story.json", *NUMBERED)
@@ -21,7 +22,8 @@ def rearranged(draft: StoryDraft, folder: Path, order: Sequence[int]) -> StoryDr
     Args:
         draft: the book to begin with.
         folder: of the new one; made here.
-        order: for each new panel the index of the old one. One that stands twice is a copy with a seed of its own.
+        order: for each new panel the index of the old one. One that stands twice is a copy with a seed of its own
+            and the joints that the visitor sent.
 
     Raises:
         StoryError: no panel is left.
@@ -34,6 +36,8 @@ def rearranged(draft: StoryDraft, folder: Path, order: Sequence[int]) -> StoryDr
     for number, before in enumerate(order):
         if before not in order[:number]:
             notes |= _moved(old, folder, before, number)
+        else:
+            copy_joints(draft, before, folder, number)
     write_json(folder / "made.json", notes)
     source = folder / draft.source.name
     plan = write_story(folder / "plan.yaml", _plan(draft, folder, order))

@@ -13,7 +13,7 @@ from magicgen.ui.canvas import make_canvas
 from magicgen.ui.costs import costs_table
 from magicgen.ui.look import heading
 from magicgen.ui.story_desk import StoryDesk
-from magicgen.ui.story_form import make_story_form
+from magicgen.ui.story_form import FIELDS, make_story_form
 from magicgen.ui.story_handlers import StoryHandlers
 from magicgen.ui.story_rows import BALLOON_HEADERS, CAST_HEADERS, PANEL_HEADERS, SUBJECT_HEADERS
 from magicgen.ui.story_view import PANEL_PARTS, WHOLE_PARTS
@@ -24,6 +24,8 @@ from magicgen.ui.wiring import AT_ONCE, MODEL_QUEUE, PICTURES, PLAIN, QUIET, SUR
 HINT = "Write a tale, or choose an example, and plan its panels."
 PANEL_WIDTHS = (6, 48, 24, 11, 11)
 SUBJECT_WIDTHS = (5, 13, 27, 10, 9, 9, 9, 9, 9)
+JOINTS_HINT = "What the model is shown. Download them, move some in the file and send it back."
+DRAWS = {"sketch": "Draw sketches", "keypoints": "Draw joints"}
 UNPLANNED = '<p class="mg-unplanned">The plan, its boxes and its sketches will stand here.</p>'
 
 
@@ -87,7 +89,7 @@ class StoryTab:
         self._plan = gr.Button("Plan the panels", variant="primary", elem_id="story-plan")
 
     def _run_side(self) -> None:
-        gr.HTML(heading("Draw it", "Sketches first, or straight to the pictures."), **PLAIN)
+        gr.HTML(heading("Draw it", "Sketches or joints first, or straight to the pictures."), **PLAIN)
         self._form = make_story_form(StorySettings(), self._models)
         self._costs()
         with gr.Row(elem_classes=["mg-actions"]):
@@ -173,6 +175,12 @@ class StoryTab:
             self._parts["balloons"] = _table(
                 "Balloons: speech or thought", BALLOON_HEADERS, ["str"] * 3, "story-balloons", (20, 60, 20), fixed=0
             )
+        with gr.Column(elem_classes=["mg-of-sketch"]):
+            self._sketch_tools()
+        with gr.Column(elem_classes=["mg-of-joints"]):
+            self._joint_tools()
+
+    def _sketch_tools(self) -> None:
         # Never folded away: a drawing area that is set before it was ever shown forgets its tools.
         gr.HTML(heading("Sketches", "What the model is shown. Draw over it to say it better.", level=3), **PLAIN)
         self._parts["sketches"] = self._gallery("What the model is shown", "story-sketches", height=220, late=True)
@@ -184,6 +192,27 @@ class StoryTab:
                 self._draw = gr.Button("Use this drawing", elem_id="story-draw")
                 self._upload = gr.UploadButton("Send a drawing", file_types=PICTURES, elem_id="story-upload")
                 self._drop = gr.Button("Let the model draw it", elem_id="story-drop")
+
+    def _joint_tools(self) -> None:
+        """In the place of the sketches where joints are the dense condition."""
+        gr.HTML(heading("Joints", JOINTS_HINT, level=3), **PLAIN)
+        self._parts["skeletons"] = self._gallery("What the model is shown", "story-skeletons", height=220, late=True)
+        with gr.Row():
+            with gr.Column(scale=3, min_width=320):
+                self._parts["skeleton"] = gr.Image(
+                    label="Alone, with a line at every tenth",
+                    interactive=False,
+                    buttons=["fullscreen"],
+                    elem_id="story-skeleton",
+                    elem_classes=["mg-late"],
+                )
+            with gr.Column(scale=2, min_width=320):
+                self._parts["whose"] = gr.Dropdown([], label="Whose joints", elem_id="story-whose")
+                self._parts["joints"] = gr.DownloadButton(
+                    "Download the joints", interactive=False, elem_id="story-joints"
+                )
+                self._send = gr.UploadButton("Send joints", file_types=[".json"], elem_id="story-send-joints")
+                self._reread = gr.Button("Let the model read them", elem_id="story-read-joints")
 
     def _connect_plan(self) -> None:
         on = self._on
@@ -220,6 +249,11 @@ class StoryTab:
         self._draw.click(on.use_drawing, [parts["who"], parts["pen"]], view, **QUIET)
         self._upload.upload(on.use_picture, [self._upload, parts["who"]], view, **QUIET)
         self._drop.click(on.drop_sketch, parts["who"], view, **QUIET)
+        parts["whose"].input(on.skeleton, parts["whose"], self._of(("skeleton", "joints")), **QUIET)
+        self._send.upload(on.use_joints, [self._send, parts["whose"]], view, **QUIET)
+        self._reread.click(on.drop_joints, parts["whose"], view, **QUIET)
+        condition = self._form[FIELDS.index("condition")]
+        condition.change(lambda name: gr.update(value=DRAWS[name]), condition, self._sketch, **SURE)
         self._reference.upload(on.use_reference, [self._reference, parts["someone"]], view, **QUIET)
 
     def _connect_runs(self) -> None:

@@ -12,6 +12,7 @@ from magicgen.control.story_layout import colours
 from magicgen.media import read_image
 from magicgen.ui.photos import data_url
 from magicgen.ui.story_draft import StoryDraft
+from magicgen.ui.story_joints import joints_file, skeleton, skeletons
 from magicgen.ui.story_rows import balloon_rows, boxes_document, cast_rows, labels, panel_rows, subject_rows
 from magicgen.ui.story_sketches import drawing_paper
 from magicgen.ui.told import note
@@ -19,9 +20,13 @@ from magicgen.ui.told import note
 UInt8 = npt.NDArray[np.uint8]
 # What shows the plan as a whole, then what shows one panel of it.
 WHOLE_PARTS = ("book", "pages", "facts", "files", "notes", "title", "panels", "cast", "sheets", "someone", "choice")
-PANEL_PARTS = ("canvas", "subjects", "balloons", "picture", "sketches", "who", "pen")
+PANEL_PARTS = (
+    *("canvas", "subjects", "balloons", "picture"),
+    *("sketches", "who", "pen"),
+    *("skeletons", "whose", "skeleton", "joints"),
+)
 # Parts that an edit leaves as they are while the same people are seen.
-PICTURES = ("book", "pages", "facts", "files", "sheets", "someone", "picture", "sketches", "who", "pen")
+PICTURES = ("book", "pages", "facts", "files", "sheets", "someone", *PANEL_PARTS[3:])
 INK = 96
 
 
@@ -30,7 +35,7 @@ class StoryView:
 
     Args:
         draft: the book.
-        subject: whom the pen draws.
+        subject: whom the pen draws and whose joints are shown.
     """
 
     PANEL_COUNT: ClassVar[int] = len(PANEL_PARTS)
@@ -81,15 +86,24 @@ class StoryView:
         picture = draft.book.panel(draft.shown)
         whom = [(label, index) for index, label in enumerate(labels(draft.panel))]
         drawn = self._subject if self._subject < len(whom) else 0
+        chosen = {"choices": whom, "value": drawn if whom else None}
         return [
             self._boxes(),
             subject_rows(draft.panel),
             balloon_rows(draft.panel),
             gr.update(value=str(picture) if picture.is_file() else None, visible=picture.is_file()),
             self._sketches(),
-            gr.update(choices=whom, value=drawn if whom else None),
+            gr.update(**chosen),
             self._paper(drawn) if whom else gr.update(picture=None, value={"version": 1, "marks": []}),
+            skeletons(draft),
+            gr.update(**chosen),
+            *self.skeleton(drawn),
         ]
+
+    def skeleton(self, subject: int) -> list[Any]:
+        """A subject's joints as a picture and as a file."""
+        path = joints_file(self._draft, subject)
+        return [skeleton(self._draft, subject), gr.update(value=path, interactive=path is not None)]
 
     @staticmethod
     def history(books: Sequence[StoryDraft]) -> Any:

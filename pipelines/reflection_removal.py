@@ -18,7 +18,7 @@ from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from torch.nn import functional as F
 
-from magicgen.control.guide import Maps, RemovalGuide, SegmentRegion, SegmentText, guide_maps
+from magicgen.control.guide import Maps, RemovalGuide, SegmentRegion, SegmentText, guide_maps, trust
 from magicgen.errors import GenerationFailed, GuideError
 from magicgen.models import BlockTransformAutoencoder, VideoTransformer
 from magicgen.models.refiner import PATCH
@@ -143,7 +143,11 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
 
     @torch.no_grad()
     def predict(
-        self, maps: Maps | None = None, cancel: CancelToken | None = None, tell: Tell | None = None
+        self,
+        maps: Maps | None = None,
+        cancel: CancelToken | None = None,
+        tell: Tell | None = None,
+        followed: float = 1.0,
     ) -> LayerSolution:
         """Solve the photo that was set.
 
@@ -151,6 +155,7 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
             maps: (h, w, 2) guide maps of any size (``control.guide.guide_maps``); None for the automatic result.
             cancel: stops between tiles.
             tell: hears of every tile, and sees every octave.
+            followed: how far the maps are followed (``control.guide.trust``), 0 to 1.
 
         Raises:
             GuideError: no photo was set.
@@ -166,8 +171,8 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
         else:
             if not picture.unasked:
                 picture.unasked[:] = self._octaves(picture, None, cancel, None)
-            answer = self._octaves(picture, maps, cancel, tell)[-1]
-            final = self.network.guided(mixture, picture.unasked[-1], answer, self._guide(maps, mixture))
+            answer = self._octaves(picture, maps, cancel, tell, followed)[-1]
+            final = self.network.guided(mixture, picture.unasked[-1], answer, self._guide(maps, mixture), followed)
         return LayerSolution(_array(mixture), _array(final.transmission), _array(final.reflection))
 
     def _automatic(self, mixture: torch.Tensor, cancel: CancelToken | None, tell: Tell | None) -> LayerPair:
@@ -179,7 +184,12 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
         return answer
 
     def _octaves(
-        self, picture: _Picture, maps: Maps | None, cancel: CancelToken | None, tell: Tell | None
+        self,
+        picture: _Picture,
+        maps: Maps | None,
+        cancel: CancelToken | None,
+        tell: Tell | None,
+        followed: float = 1.0,
     ) -> list[LayerPair]:
         """The network's layers at every octave, coarse to fine."""
         parts = _Parts(picture.octaves, self.network.step, tell)
@@ -196,7 +206,7 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
                 answers.append(self._refined(mixture, draft, guide, parts, cancel))
             _sound(answers[-1])
             if tell is not None:
-                parts.show(self.network.guided(mixture, picture.unasked[level], answers[-1], guide))
+                parts.show(self.network.guided(mixture, picture.unasked[level], answers[-1], guide, followed))
         return answers
 
     def __call__(
@@ -228,11 +238,12 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
         if self._picture is None:
             raise GuideError("No photo is set. Give one, or call set_image(photo) first.")
         photo = self._picture.pixels
-        maps = None
+        maps, followed = None, 1.0
         if guide is not None and not guide.empty:
-            size = self._picture.octaves[-1].shape[2:]
-            maps = guide_maps(guide, size[0], size[1], segment, segment_text, photo.shape[:2])
-        return finish(photo, self.predict(maps, cancel, tell), strength)
+            seen = _array(self._picture.octaves[-1])
+            maps = guide_maps(guide, seen, segment, segment_text, photo.shape[:2])
+            followed = trust(guide, maps)
+        return finish(photo, self.predict(maps, cancel, tell, followed), strength)
 
     def _both(self, values: torch.Tensor) -> torch.Tensor:
         """The picture, and below it its mirror image where the pipeline averages both."""

@@ -295,8 +295,8 @@ def kinship(photo: Maps, x: float, y: float) -> Maps:
     """How likely every pixel shares the layer of the one that was clicked: (H, W) float32, 1 at the click.
 
     ``exp(-(d / REACH)^2)``, ``d`` the distance in shorter sides and :data:`COLOUR_WEIGHT` times that in colour, as
-    the two legs of a right angle. On real photos through glass (the 89 pairs, a click in the largest part of a layer,
-    shorter side 128) the share of pixels of that layer falls with ``d`` in this way, from 0.97 to that of the picture.
+    the two legs of a right angle. On real photos through glass (the 89 pairs, shorter side 128) the share of pixels of
+    the clicked layer falls with ``d`` in this way, from 0.9 to that of the picture (benchmarks/reflection_clicks.py).
 
     Args:
         photo: (H, W, 3) float32 sRGB in [0, 1].

@@ -347,10 +347,14 @@ def feathered(box: Box, height: int, width: int) -> Maps:
 
 def soft_resize(mask: Bools, height: int, width: int) -> Maps:
     """A mask at another size, by area: borders become shares, never another label."""
-    values = mask.astype(np.float32)
-    shrinks = height * width < mask.size
+    return resized(mask.astype(np.float32), height, width)
+
+
+def resized(maps: Maps, height: int, width: int) -> Maps:
+    """Maps (H, W) or (H, W, C) at another size: by area when shrinking, else linearly."""
+    shrinks = height * width < maps.shape[0] * maps.shape[1]
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(values, (width, height), interpolation=method), np.float32)
+    return np.asarray(cv2.resize(maps, (width, height), interpolation=method), np.float32)
 
 
 def _region(found: Bools | None, size: tuple[int, int]) -> Maps:

@@ -44,7 +44,7 @@ def measured(folder: Path, rng: np.random.Generator) -> dict[Layer, list[tuple[D
     found: dict[Layer, list[tuple[Doubles, Doubles, Doubles]]] = {layer: [] for layer in Layer}
     for name in pair_names(folder):
         pair = read_pair(folder, name, SIDE)
-        photo, scene = (np.asarray(part, np.float32) / 255 for part in (pair.mixture, pair.transmission))
+        photo, scene = (np.asarray(part, np.float32) / np.float32(255) for part in (pair.mixture, pair.transmission))
         residual = np.abs(photo - scene).mean(axis=2)
         for _ in range(CLICKS):
             for layer, sample in samples(rng, photo, residual):

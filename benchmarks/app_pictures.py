@@ -95,13 +95,21 @@ def story(page: Any, out: Path) -> None:
 
 
 def reflection(page: Any, out: Path) -> None:
-    """The first example, automatically."""
+    """The first example, automatically; then with a click on the reflection and one on the scene."""
     page.get_by_role("tab", name="Remove reflection").click()
     page.wait_for_selector("#reflection-canvas canvas[data-view]")
     take(page, out / "reflection_before.jpg", whole=False)
     page.locator("#reflection-examples .thumbnail-item").first.click()
     page.locator("#reflection-files a").nth(3).wait_for()
     take(page, out / "reflection_result.jpg")
+    page.wait_for_function("!document.querySelector('#reflection-generate').disabled")
+    area = page.locator("#reflection-canvas canvas")
+    right, up, left = ["Shift+ArrowRight"] * 6, ["Shift+ArrowUp"] * 3, ["Shift+ArrowLeft"] * 12
+    for key in ("p", *right, *up, "Enter", "m", *left, "Enter"):
+        area.press(key)
+    page.click("#reflection-generate")
+    page.locator("#reflection-guide img").wait_for()
+    take(page, out / "reflection_marked.jpg")
 
 
 def phone(page: Any, out: Path) -> None:

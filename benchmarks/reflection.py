@@ -177,13 +177,20 @@ def _answers(case: Case, pipeline: Any, options: argparse.Namespace) -> Iterator
         f"1 click each, {options.segmenter}",
         np.asarray(pipeline(guide=RemovalGuide(tuple(both)), segment=segment).transmission),
     )
-    yield "1 click on the reflection", ask(*clicks(reflected, Regions(Layer.TRANSMISSION, ()), 1, centre_click))
-    yield "box around the reflection", ask(*_boxes(reflected))
+    box, click = _boxes(reflected), clicks(reflected, Regions(Layer.TRANSMISSION, ()), 1, centre_click)
+    yield "1 click on the reflection", ask(*click)
+    yield "box around the reflection", ask(*box)
+    yield "box, and a click in it", ask(*box, *click)
+    found = pipeline(guide=RemovalGuide(tuple(box)), segment=segment)
+    yield f"box around the reflection, {options.segmenter}", np.asarray(found.transmission)
     masks = [MaskMark(each.whole, each.layer) for each in (reflected, clear) if each.parts]
     yield "oracle masks", ask(*masks)
     swapped = (Regions(Layer.REFLECTION, clear.parts), Regions(Layer.TRANSMISSION, reflected.parts))
     yield "wrong click (a clear place)", ask(*clicks(swapped[0], Regions(Layer.TRANSMISSION, ()), 1, centre_click))
     yield "wrong clicks each", ask(*clicks(*swapped, 1, centre_click))
+    wrong = clicks(swapped[0], Regions(Layer.TRANSMISSION, ()), 1, centre_click)
+    found = pipeline(guide=RemovalGuide(tuple(wrong)), segment=segment)
+    yield f"wrong click, {options.segmenter}", np.asarray(found.transmission)
     yield "oracle masks, shifted by half", ask(*(_shifted(mark) for mark in masks))
 
 

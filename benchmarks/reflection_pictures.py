@@ -1,7 +1,8 @@
 """Pictures for docs/reflection.md, composed from scikit-image's freely licensed photos, which no training sees.
 
 ``python -m benchmarks.reflection_pictures OUT.jpg [--seeds 2 3 4]`` draws a row for each seed: the photo through glass,
-the automatic result, the result with the reflection and the scene painted as masks, and the truth.
+the automatic result, the result of a click on the reflection (in the middle of the circle), the result with the
+reflection and the scene painted as masks, and the truth.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from magicgen.control.guide import Layer, MaskMark, RemovalGuide
 from magicgen.evaluation.reflection import psnr
 from magicgen.media import write_image
 from magicgen.synthetic.photos import photo_crop
-from magicgen.synthetic.reflection_guides import regions
+from magicgen.synthetic.reflection_guides import centre_click, regions
 from magicgen.synthetic.reflections import MixtureSettings, compose
 from pipelines.reflection_removal import ReflectionRemovalPipeline
 
@@ -49,17 +50,21 @@ def composed_pair(seed: int) -> tuple[UInt8, UInt8]:
 
 
 def row(pipeline: ReflectionRemovalPipeline, seed: int) -> UInt8:
-    """Photo, automatic, painted, truth, side by side."""
+    """Photo, automatic, clicked, painted, truth, side by side."""
     photo, truth = composed_pair(seed)
     apart = np.abs(photo.astype(np.float32) - truth).mean(axis=2) / 255
-    found = (regions(apart, layer) for layer in Layer)
-    marks = tuple(MaskMark(each.whole, each.layer) for each in found if each.parts)
+    found = [each for each in (regions(apart, layer) for layer in Layer) if each.parts]
+    marks = tuple(MaskMark(each.whole, each.layer) for each in found)
+    click = centre_click(found[0].parts[0], found[0].layer)
     pipeline.set_image(photo)
     automatic = np.asarray(pipeline().transmission, np.uint8)
-    painted = np.asarray(pipeline(guide=RemovalGuide(marks)).transmission, np.uint8)
-    values = ", ".join(f"{psnr(part, truth):.1f}" for part in (photo, automatic, painted))
-    print(f"seed {seed}: photo, automatic, painted: {values} dB")
-    parts = (photo, automatic, painted, truth)
+    clicked, painted = (
+        np.asarray(pipeline(guide=RemovalGuide(guide)).transmission, np.uint8).copy() for guide in ((click,), marks)
+    )
+    values = ", ".join(f"{psnr(part, truth):.1f}" for part in (photo, automatic, clicked, painted))
+    print(f"seed {seed}: photo, automatic, clicked, painted: {values} dB")
+    cv2.circle(clicked, (round(click.x * SIZE[1]), round(click.y * SIZE[0])), 9, (255, 255, 255), 2, cv2.LINE_AA)
+    parts = (photo, automatic, clicked, painted, truth)
     shown = [cv2.resize(part, (SHOWN, SHOWN * 3 // 4), interpolation=cv2.INTER_AREA) for part in parts]
     return np.asarray(np.concatenate(shown, axis=1), np.uint8)
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -18,7 +17,7 @@ from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from torch.nn import functional as F
 
-from magicgen.control.guide import Maps, RemovalGuide, SegmentRegion, SegmentText, guide_maps
+from magicgen.control.guide import Maps, RemovalGuide, SegmentRegion, SegmentText, guide_maps, resized, trust
 from magicgen.errors import GenerationFailed, GuideError
 from magicgen.models import BlockTransformAutoencoder, VideoTransformer
 from magicgen.models.refiner import PATCH
@@ -46,21 +45,29 @@ class ReflectionRemovalOutput(BaseOutput):
         reflection: (H, W, 3), the light that was taken away.
         mask: (H, W) uint8, how much each pixel was changed: 0 unchanged (bit for bit), 255 strongly.
         changed: share of the pixels that were changed.
+        meant: (h, w, 2) float32 in [0, 1] at the working size, the maps that the guide was taken to mean; None for the
+            automatic result.
+        followed: how far they were followed, 0 to 1.
     """
 
     transmission: Pixels
     reflection: Pixels
     mask: npt.NDArray[np.uint8]
     changed: float
+    meant: Maps | None = None
+    followed: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
 class LayerSolution:
-    """A solution at the finest octave, (h, w, 3) float32 sRGB in [0, 1] each: the picture as seen, and its layers."""
+    """A solution at the finest octave, (h, w, 3) float32 sRGB in [0, 1] each: the picture as seen, and its layers; with
+    the guide maps (h, w, 2) that it answers, None for the automatic result, and how far it follows them, 0 to 1."""
 
     before: Floats
     transmission: Floats
     reflection: Floats
+    meant: Maps | None = None
+    followed: float = 1.0
 
     def field(self) -> ChangeField:
         """The change from picture to transmission."""
@@ -143,7 +150,11 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
 
     @torch.no_grad()
     def predict(
-        self, maps: Maps | None = None, cancel: CancelToken | None = None, tell: Tell | None = None
+        self,
+        maps: Maps | None = None,
+        cancel: CancelToken | None = None,
+        tell: Tell | None = None,
+        followed: float = 1.0,
     ) -> LayerSolution:
         """Solve the photo that was set.
 
@@ -151,6 +162,7 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
             maps: (h, w, 2) guide maps of any size (``control.guide.guide_maps``); None for the automatic result.
             cancel: stops between tiles.
             tell: hears of every tile, and sees every octave.
+            followed: how far the maps are followed (``control.guide.trust``), 0 to 1.
 
         Raises:
             GuideError: no photo was set.
@@ -166,9 +178,10 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
         else:
             if not picture.unasked:
                 picture.unasked[:] = self._octaves(picture, None, cancel, None)
-            answer = self._octaves(picture, maps, cancel, tell)[-1]
-            final = self.network.guided(mixture, picture.unasked[-1], answer, self._guide(maps, mixture))
-        return LayerSolution(_array(mixture), _array(final.transmission), _array(final.reflection))
+            answer = self._octaves(picture, maps, cancel, tell, followed)[-1]
+            final = self.network.guided(mixture, picture.unasked[-1], answer, self._guide(maps, mixture), followed)
+        layers = _array(final.transmission), _array(final.reflection)
+        return LayerSolution(_array(mixture), *layers, maps, 1.0 if maps is None else followed)
 
     def _automatic(self, mixture: torch.Tensor, cancel: CancelToken | None, tell: Tell | None) -> LayerPair:
         if cancel is not None:
@@ -179,7 +192,12 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
         return answer
 
     def _octaves(
-        self, picture: _Picture, maps: Maps | None, cancel: CancelToken | None, tell: Tell | None
+        self,
+        picture: _Picture,
+        maps: Maps | None,
+        cancel: CancelToken | None,
+        tell: Tell | None,
+        followed: float = 1.0,
     ) -> list[LayerPair]:
         """The network's layers at every octave, coarse to fine."""
         parts = _Parts(picture.octaves, self.network.step, tell)
@@ -196,7 +214,7 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
                 answers.append(self._refined(mixture, draft, guide, parts, cancel))
             _sound(answers[-1])
             if tell is not None:
-                parts.show(self.network.guided(mixture, picture.unasked[level], answers[-1], guide))
+                parts.show(self.network.guided(mixture, picture.unasked[level], answers[-1], guide, followed))
         return answers
 
     def __call__(
@@ -228,11 +246,12 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
         if self._picture is None:
             raise GuideError("No photo is set. Give one, or call set_image(photo) first.")
         photo = self._picture.pixels
-        maps = None
+        maps, followed = None, 1.0
         if guide is not None and not guide.empty:
-            size = self._picture.octaves[-1].shape[2:]
-            maps = guide_maps(guide, size[0], size[1], segment, segment_text, photo.shape[:2])
-        return finish(photo, self.predict(maps, cancel, tell), strength)
+            seen = _array(self._picture.octaves[-1])
+            maps = guide_maps(guide, seen, segment, segment_text, photo.shape[:2])
+            followed = trust(guide, maps)
+        return finish(photo, self.predict(maps, cancel, tell, followed), strength)
 
     def _both(self, values: torch.Tensor) -> torch.Tensor:
         """The picture, and below it its mirror image where the pipeline averages both."""
@@ -267,10 +286,8 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
         height, width = mixture.shape[2:]
         if maps is None:
             return mixture.new_zeros(1, 2, height, width)
-        shrinks = height * width < maps.shape[0] * maps.shape[1]
-        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        small = np.asarray(cv2.resize(maps, (width, height), interpolation=method), np.float32)
-        return torch.from_numpy(np.ascontiguousarray(small.transpose(2, 0, 1)))[None].to(mixture)
+        small = resized(maps, height, width).transpose(2, 0, 1)
+        return torch.from_numpy(np.ascontiguousarray(small))[None].to(mixture)
 
     def _refined(
         self,
@@ -331,7 +348,12 @@ def finish(photo: Pixels, solution: LayerSolution, strength: float = 1.0) -> Ref
     transmission = apply_change(photo, solution.field(), strength)
     mask, changed = _mask(photo, transmission)
     return ReflectionRemovalOutput(
-        transmission=transmission, reflection=removed_light(photo, transmission), mask=mask, changed=changed
+        transmission=transmission,
+        reflection=removed_light(photo, transmission),
+        mask=mask,
+        changed=changed,
+        meant=solution.meant,
+        followed=solution.followed,
     )
 
 

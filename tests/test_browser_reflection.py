@@ -53,11 +53,11 @@ def wait_results(visitor: Watched, count: int) -> None:
 
 
 def downloads(visitor: Watched, folder: Path, **how: Any) -> list[Path]:
-    """The files of the result: photo, reflection, mask, settings."""
+    """The files of a result with marks: photo, reflection, mask, what the marks mean, settings."""
     links = visitor.page.locator("#reflection-files a")
-    links.nth(3).wait_for()
+    links.nth(4).wait_for()
     paths = []
-    for index in range(4):
+    for index in range(5):
         with visitor.page.expect_download() as download:
             links.nth(index).press("Enter") if how.get("keyboard") else links.nth(index).click()
         paths.append(folder / download.value.suggested_filename)
@@ -71,6 +71,7 @@ def test_by_mouse_and_settings_for_another_visitor(
     page = visitor.page
     visitor.upload("#reflection-photo", photo)
     wait_results(visitor, 1)  # the automatic result
+    assert not page.locator("#reflection-meant").is_visible()
     page.wait_for_function("document.querySelector('#reflection-canvas canvas').dataset.ready === 'true'")
     visitor.tool("plus")
     visitor.drag(SIZE, (0.5, 0.5), (0.5, 0.5))
@@ -84,7 +85,14 @@ def test_by_mouse_and_settings_for_another_visitor(
     page.click("#reflection-generate")
     wait_results(visitor, 2)
     assert "strength 0.6, 3 marks" in page.locator("#reflection-facts").inner_text()
-    image, *_, sidecar = downloads(visitor, tmp_path)
+    page.locator("#reflection-guide img").wait_for()
+    assert "Followed fully." in page.locator("#reflection-followed").inner_text()
+    image, *_, guide, sidecar = downloads(visitor, tmp_path)
+    assert np.ptp(read_image(guide), axis=2).any()
+    page.locator("#reflection-history .thumbnail-item").nth(1).click()
+    page.locator("#reflection-meant").wait_for(state="hidden")
+    page.locator("#reflection-history .thumbnail-item").nth(0).click()
+    page.locator("#reflection-guide img").wait_for()
     assert read_image(image).shape == (SIZE[1], SIZE[0], 3)
     assert page.locator("#before-after img").count() == 2
 

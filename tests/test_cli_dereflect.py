@@ -32,14 +32,29 @@ def test_a_photo_with_a_click(run: Run, models: list[str], photo: Path, tmp_path
     out = tmp_path / "clean.png"
     code, printed, _ = run("dereflect", photo, "--point", "0.6,0.3,+", "--layers", "--out", out, *models)
     assert code == 0
-    assert printed.split() == [str(out), str(tmp_path / "clean.reflection.png"), str(tmp_path / "clean.mask.png")]
+    written = ["clean.png", "clean.reflection.png", "clean.mask.png", "clean.guide.png"]
+    assert printed.split() == [str(tmp_path / name) for name in written]
+    assert read_photo(tmp_path / "clean.guide.png").pixels.shape == PIXELS.shape
     sidecar = json.loads((tmp_path / "clean.json").read_text())
+    assert 0 < sidecar["measured"]["followed"] <= 1
     assert sidecar["guide"]["marks"] == [{"kind": "point", "layer": "reflection", "at": [0.6, 0.3]}]
     assert np.array_equal(read_photo(photo).pixels, PIXELS)
     again = tmp_path / "again.png"
     code, _, _ = run("dereflect", "--from-sidecar", tmp_path / "clean.json", "--out", again)
     assert code == 0
     assert again.read_bytes() == out.read_bytes()
+
+
+def test_the_automatic_result_has_no_picture_of_marks(run: Run, models: list[str], photo: Path, tmp_path: Path) -> None:
+    code, printed, _ = run("dereflect", photo, "--layers", "--out", tmp_path / "a.png", "--json", *models)
+    assert code == 0
+    assert json.loads(printed)["guide"] is None
+    assert sorted(path.name for path in tmp_path.glob("a.*")) == ["a.json", "a.mask.png", "a.png", "a.reflection.png"]
+    assert list(json.loads((tmp_path / "a.json").read_text())["measured"]) == ["changed_share"]
+    code, _, _ = run("dereflect", photo, "--point", "0.6,0.3,+", "--out", tmp_path / "b.png", *models)
+    assert code == 0
+    assert not (tmp_path / "b.guide.png").exists()
+    assert "followed" in json.loads((tmp_path / "b.json").read_text())["measured"]
 
 
 def test_sixteen_bits_and_transparency_stay(run: Run, models: list[str], tmp_path: Path) -> None:
@@ -103,12 +118,17 @@ def test_the_photo_itself_is_overwritten_only_when_asked(run: Run, models: list[
     assert code == 0
 
 
-def test_layers_never_land_on_the_photo(run: Run, models: list[str], photo: Path, tmp_path: Path) -> None:
-    named = photo.rename(tmp_path / "house.mask.png")
+@pytest.mark.parametrize("layer", ["reflection", "mask", "guide"])
+def test_layers_never_land_on_the_photo(run: Run, models: list[str], photo: Path, tmp_path: Path, layer: str) -> None:
+    named = photo.rename(tmp_path / f"house.{layer}.png")
     before = named.read_bytes()
-    code, _, err = run("dereflect", named, "--out", tmp_path / "house.png", "--layers", *models)
+    arguments = ["--point", "0.6,0.3,+", "--out", tmp_path / "house.png", "--layers", *models]
+    code, _, err = run("dereflect", named, *arguments)
     assert code == 2
     assert "the photo itself" in err
+    assert named.read_bytes() == before
+    code, _, _ = run("dereflect", named, *arguments[2:])
+    assert code == (0 if layer == "guide" else 2), "without marks nothing is drawn of them"
     assert named.read_bytes() == before
 
 
@@ -145,5 +165,11 @@ def test_jobs_in_a_batch(run: Run, models: list[str], photo: Path, tmp_path: Pat
     code, printed, _ = run("batch", tmp_path / "jobs.jsonl", "--out", tmp_path / "done")
     assert code == 1
     assert printed.split() == [str(tmp_path / "done" / "a.png")]
+    marks = [{"kind": "point", "layer": "transmission", "at": [0.5, 0.5]}]
+    (tmp_path / "marks.json").write_text(json.dumps({"version": 1, "marks": marks}))
+    marked = {**job, "guide": "marks.json", "layers": True, "segmenter": "none", "out": "c.png"}
+    (tmp_path / "marked.jsonl").write_text(json.dumps(marked))
+    assert run("batch", tmp_path / "marked.jsonl", "--out", tmp_path / "more")[0] == 0
+    assert (tmp_path / "more" / "c.guide.png").is_file()
     report = json.loads((tmp_path / "done" / "batch.json").read_text())
     assert [each["status"] for each in report["jobs"]] == ["done", "failed"]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from magicgen.control.geometry import Box
 from magicgen.control.guide import (
-    POINT_RADIUS,
+    BOX_TRUST,
+    CLICK_SHARE,
     SEGMENT_STRENGTH,
     BoxMark,
     Layer,
@@ -21,12 +22,20 @@ from magicgen.control.guide import (
     StrokeMark,
     TextMark,
     guide_maps,
+    trust,
 )
 from magicgen.control.guide_file import guide_from_json, guide_to_json, read_guide, write_guide
 from magicgen.errors import GuideError
 from magicgen.media import write_image
 
 SHARE = st.floats(0, 1)
+
+
+def even(height: int, width: int) -> np.ndarray:
+    """A photo of one grey."""
+    return np.full((height, width, 3), 0.5, np.float32)
+
+
 LAYER = st.sampled_from(Layer)
 
 
@@ -45,23 +54,26 @@ def marks() -> st.SearchStrategy:
 
 def test_an_empty_guide_says_nothing() -> None:
     assert RemovalGuide().empty
-    assert not guide_maps(RemovalGuide(), 8, 12).any()
+    assert not guide_maps(RemovalGuide(), even(8, 12)).any()
 
 
-def test_a_click_is_a_soft_disc_in_its_own_channel() -> None:
-    maps = guide_maps(RemovalGuide((PointMark(0.25, 0.5, Layer.REFLECTION),)), 100, 200)
-    assert maps[50, 50, 0] == 1
+def test_a_click_means_what_is_near_and_looks_alike() -> None:
+    photo = even(100, 200)
+    photo[:, 100:] = (0.9, 0.8, 0.2)
+    maps = guide_maps(RemovalGuide((PointMark(0.455, 0.505, Layer.REFLECTION),)), photo)
+    assert maps[50, 91, 0] > 0.99
     assert not maps[..., 1].any()
-    radius = POINT_RADIUS * 100
-    assert maps[50, 50 + int(radius * 2), 0] == 0
-    assert 0 < (maps[..., 0] > 0).sum() < np.pi * (1.7 * radius) ** 2
+    along = maps[50, :, 0]
+    assert (np.diff(along[:92]) >= 0).all()
+    assert along[91 - 37] == pytest.approx(np.exp(-1), abs=0.03)
+    assert along[81] > 0.9 > 0.2 > along[101]  # ten pixels either way, over the edge of the other colour on one side
 
 
 def test_later_marks_clear_what_earlier_ones_said_of_the_other_layer() -> None:
     guide = RemovalGuide(
         (BoxMark(Box(0, 0, 1, 1), Layer.REFLECTION), StrokeMark(((0.5, 0.2), (0.5, 0.8)), 0.2, Layer.TRANSMISSION))
     )
-    maps = guide_maps(guide, 60, 60)
+    maps = guide_maps(guide, even(60, 60))
     assert maps[30, 30, 0] == 0
     assert maps[30, 30, 1] == 1
     assert maps[30, 2, 0] > 0
@@ -72,7 +84,7 @@ def test_both_layers_may_overlap_in_soft_regions() -> None:
     mask = np.ones((20, 20), np.bool_)
     everywhere = lambda prompt: mask[:, :] & (np.arange(20) < 11)  # noqa: E731
     guide = RemovalGuide((PointMark(0.2, 0.5, Layer.REFLECTION), PointMark(0.4, 0.5, Layer.TRANSMISSION)))
-    maps = guide_maps(guide, 20, 20, everywhere)
+    maps = guide_maps(guide, even(20, 20), everywhere)
     assert ((maps[..., 0] > 0) & (maps[..., 1] > 0)).any()
 
 
@@ -82,25 +94,27 @@ def test_a_click_asks_the_segmenter_and_tells_it_of_opposite_clicks() -> None:
     def segment(prompt: Prompt) -> np.ndarray:
         asked.append(prompt)
         region = np.zeros((40, 40), np.bool_)
-        region[5:15, 5:15] = True
+        region[5:15, 5:35] = True
         return region
 
     guide = RemovalGuide((PointMark(0.25, 0.25, Layer.REFLECTION), PointMark(0.9, 0.9, Layer.TRANSMISSION)))
-    maps = guide_maps(guide, 40, 40, segment)
+    maps = guide_maps(guide, even(40, 40), segment)
     assert asked[0].points == ((0.25, 0.25, True), (0.9, 0.9, False))
-    assert maps[6, 6, 0] == pytest.approx(SEGMENT_STRENGTH)
+    alone = guide_maps(guide, even(40, 40))
+    assert np.array_equal(maps[5:15, 5:35, 0], np.maximum(alone[5:15, 5:35, 0], np.float32(SEGMENT_STRENGTH)))
+    assert maps[5, 34, 0] == pytest.approx(SEGMENT_STRENGTH)
 
 
 def test_a_segment_of_nearly_everything_is_not_believed() -> None:
     guide = RemovalGuide((PointMark(0.5, 0.5, Layer.REFLECTION),))
-    alone = guide_maps(guide, 30, 30)
-    assert np.array_equal(alone, guide_maps(guide, 30, 30, lambda prompt: np.ones((30, 30), np.bool_)))
+    alone = guide_maps(guide, even(30, 30))
+    assert np.array_equal(alone, guide_maps(guide, even(30, 30), lambda prompt: np.ones((30, 30), np.bool_)))
 
 
 def test_masks_are_resized_by_area_never_to_another_label() -> None:
     mask = np.zeros((40, 40), np.bool_)
     mask[:, :10] = True
-    maps = guide_maps(RemovalGuide((MaskMark(mask, Layer.REFLECTION),)), 10, 8)
+    maps = guide_maps(RemovalGuide((MaskMark(mask, Layer.REFLECTION),)), even(10, 8))
     assert maps[0, 0, 0] == 1
     assert maps[0, 2, 0] == 0
     assert not maps[..., 1].any()
@@ -130,10 +144,10 @@ def test_mistakes_are_named(make, words: str) -> None:
 
 def test_words_without_a_text_segmenter_and_masks_of_another_size_are_refused() -> None:
     with pytest.raises(GuideError, match="text segmenter"):
-        guide_maps(RemovalGuide((TextMark("lamp", Layer.REFLECTION),)), 8, 8)
+        guide_maps(RemovalGuide((TextMark("lamp", Layer.REFLECTION),)), even(8, 8))
     mask = MaskMark(np.ones((4, 4), np.bool_), Layer.REFLECTION)
     with pytest.raises(GuideError, match="4x4"):
-        guide_maps(RemovalGuide((mask,)), 8, 8, picture_size=(8, 8))
+        guide_maps(RemovalGuide((mask,)), even(8, 8), picture_size=(8, 8))
 
 
 @settings(deadline=None, max_examples=40)
@@ -147,7 +161,7 @@ def test_files_hold_every_guide(given_marks: tuple) -> None:
 @settings(deadline=None, max_examples=40)
 @given(st.lists(marks().filter(lambda mark: not isinstance(mark, TextMark)), max_size=3), st.integers(1, 30))
 def test_maps_stay_between_zero_and_one(given_marks: list, size: int) -> None:
-    maps = guide_maps(RemovalGuide(tuple(given_marks)), size, 2 * size)
+    maps = guide_maps(RemovalGuide(tuple(given_marks)), even(size, 2 * size))
     assert maps.dtype == np.float32
     assert maps.min() >= 0
     assert maps.max() <= 1
@@ -214,8 +228,36 @@ def test_boxes_are_soft_and_a_segment_in_them_is_surer() -> None:
     guide = RemovalGuide((BoxMark(Box(0.25, 0.25, 0.75, 0.75), Layer.REFLECTION),))
     found = np.zeros((40, 60), np.bool_)
     found[18:22, 28:32] = True
-    plain, refined = (guide_maps(guide, 40, 60, segment)[..., 0] for segment in (None, lambda prompt: found))
+    plain, refined = (guide_maps(guide, even(40, 60), segment)[..., 0] for segment in (None, lambda prompt: found))
     assert 0.45 < plain[20, 30] <= 0.5
     assert 0 < plain[20, 15] < plain[20, 30]
     assert not plain[:10].any()
     assert refined[20, 30] > plain[20, 30] > refined[25, 40] > 0
+
+
+def test_a_click_in_a_box_means_nothing_outside_of_it() -> None:
+    box, click = BoxMark(Box(0.2, 0.2, 0.6, 0.6), Layer.REFLECTION), PointMark(0.4, 0.4, Layer.REFLECTION)
+    maps = guide_maps(RemovalGuide((box, click)), even(50, 50))
+    assert maps[20, 20, 0] > 0.9
+    assert not maps[35:].any()
+    elsewhere = PointMark(0.4, 0.4, Layer.TRANSMISSION)
+    assert guide_maps(RemovalGuide((box, elsewhere)), even(50, 50))[35:, :, 1].any()
+
+
+def test_a_lone_click_is_trusted_with_so_much_of_the_picture() -> None:
+    photo = even(60, 60)
+    photo[25:35, 25:35] = (1, 1, 1)
+    followed = []
+    for x in (0.5, 0.1):  # on the small bright square, on the wall
+        guide = RemovalGuide((PointMark(x, 0.5, Layer.REFLECTION),))
+        followed.append(trust(guide, guide_maps(guide, photo)))
+    assert followed[0] == 1
+    assert followed[1] == pytest.approx(CLICK_SHARE / guide_maps(guide, photo)[..., 0].mean())
+    again = guide.with_mark(PointMark(0.1, 0.5, Layer.REFLECTION))
+    assert trust(again, guide_maps(again, photo)) == pytest.approx(2 * followed[1])
+    kept = guide.with_mark(PointMark(0.9, 0.9, Layer.TRANSMISSION))
+    assert trust(kept, guide_maps(kept, photo)) < 1.1 * followed[1]  # a click on the scene lends it no weight
+    boxed = guide.with_mark(BoxMark(Box(0, 0, 1, 1), Layer.REFLECTION))
+    assert trust(boxed, guide_maps(boxed, photo)) == BOX_TRUST
+    painted = boxed.with_mark(StrokeMark(((0.2, 0.2),), 0.1, Layer.REFLECTION))
+    assert trust(painted, guide_maps(painted, photo)) == 1

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import reflection_clicks
 from benchmarks.reflection import main
+from magicgen.control.guide import Layer
 from magicgen.evaluation.reflection import (
     ColourCorrector,
     Darkening,
@@ -102,6 +104,21 @@ def test_the_benchmark_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     report = json.loads((tmp_path / "results" / "reflection-native.json").read_text())
     assert report["pictures"] == 5
     assert {"photo", "automatic", "1 click each", "oracle masks", "wrong clicks each"} <= set(report["methods"])
+
+
+def test_likeness_tells_more_than_nearness(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A reflection in stripes of one colour, on an even scene."""
+    for kind, light in (("mixture", 90), ("transmission", 0)):
+        (tmp_path / kind).mkdir()
+        for index in range(3):
+            pixels = np.full((128, 160, 3), 60 + index, np.uint8)
+            pixels[:, :100] += np.uint8(light) * (np.arange(128) // 16 % 2 == 0)[:, None, None].astype(np.uint8)
+            write_image(tmp_path / kind / f"{index}.png", pixels)
+    found = reflection_clicks.measured(tmp_path, np.random.default_rng(0))[Layer.REFLECTION]
+    near, alike, same = (np.concatenate(values) for values in zip(*found, strict=True))
+    assert reflection_clicks.explained(alike, same) > 0.7 > 0.5 > reflection_clicks.explained(near, same)
+    assert reflection_clicks.main([str(tmp_path)]) == 0
+    assert "reflection: 0.3" in capsys.readouterr().out
 
 
 def test_composed_pairs_need_no_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

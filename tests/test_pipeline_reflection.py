@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from magicgen.control.guide import Layer, PointMark, RemovalGuide, StrokeMark
+from magicgen.control.guide import Layer, PointMark, RemovalGuide, StrokeMark, guide_maps, trust
 from magicgen.errors import GuideError
 from magicgen.models.refiner import PATCH
 from magicgen.models.reflection import LayerPair
@@ -39,6 +39,23 @@ def test_an_empty_guide_is_the_automatic_result_and_a_click_is_not() -> None:
     clicked = pipe(guide=RemovalGuide((PointMark(0.3, 0.4, Layer.REFLECTION),))).transmission
     assert not np.array_equal(clicked, automatic)
     assert np.array_equal(pipe().transmission, automatic), "a click must leave nothing behind"
+
+
+def test_an_answer_says_what_its_guide_was_taken_to_mean_and_how_far_it_was_followed() -> None:
+    pipe, guide = pipeline(), RemovalGuide((PointMark(0.3, 0.4, Layer.REFLECTION),))
+    even = np.full_like(PHOTO, 90)  # where everything looks alike, a click means much
+    automatic, clicked = pipe(even), pipe(even, guide)
+    assert (automatic.meant, automatic.followed) == (None, 1.0)
+    solution = pipe.predict()
+    maps = guide_maps(guide, solution.before)
+    assert np.array_equal(clicked.meant, maps)
+    assert clicked.followed == trust(guide, maps) < 1
+    assert clicked.meant.shape[:2] == solution.before.shape[:2], "never at the photo's own size"
+    again = finish(even, pipe.predict(maps, followed=0.5), strength=0.2)
+    assert again.followed == 0.5
+    assert np.array_equal(again.meant, maps)
+    stroke = RemovalGuide((StrokeMark(((0.2, 0.2), (0.8, 0.8)), 0.1, Layer.TRANSMISSION),))
+    assert pipe(guide=stroke).followed == 1
 
 
 @torch.no_grad()

@@ -72,10 +72,10 @@ def test_simulated_people_draw_maps(seed: int) -> None:
     made = compose(np.random.default_rng(seed), scene, other, PLAIN)
     apart = residual(made.mixture, made.transmission)
     rng = np.random.default_rng(seed)
-    assert not simulate_guide(rng, apart, GuideShares(1, 0, 0, 0, 0, 0)).any()
+    assert not simulate_guide(rng, made.mixture, apart, GuideShares(1, 0, 0, 0, 0, 0)).any()
     for kind in ("masks", "clicks", "boxes", "strokes", "wrong"):
         shares = GuideShares(**{name: float(name == kind) for name in vars(GuideShares())})
-        maps = simulate_guide(rng, apart, shares)
+        maps = simulate_guide(rng, made.mixture, apart, shares)
         assert maps.shape == (*apart.shape, 2)
         assert maps.min() >= 0
         assert maps.max() <= 1

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from magicgen.control.geometry import Box
+from magicgen.control.guide import BoxMark, Layer, PointMark, RemovalGuide
 from magicgen.errors import ConfigError
 from magicgen.jobs.dereflect import DereflectSettings
 from magicgen.media import read_image, write_image
@@ -16,8 +18,9 @@ from tests.reflection_tiny import save_small_reflection
 
 gradio = pytest.importorskip("gradio")
 
+from magicgen.ui.canvas import inks  # noqa: E402
 from magicgen.ui.reflection_api import ReflectionApi  # noqa: E402
-from magicgen.ui.reflection_desk import ReflectionDesk  # noqa: E402
+from magicgen.ui.reflection_desk import ReflectionDesk, followed_in_words  # noqa: E402
 from magicgen.ui.reflection_handlers import ReflectionHandlers  # noqa: E402
 from magicgen.ui.shelf import Shelf  # noqa: E402
 from magicgen.ui.visitors import Visitors  # noqa: E402
@@ -53,7 +56,7 @@ def removed(on: ReflectionHandlers, who: Any = ONE, marks: Any = None, strength:
 def test_automatic_then_marked_then_history(on: ReflectionHandlers, photo: Path) -> None:
     canvas = on.choose_photo(str(photo), ONE)
     assert canvas["picture"]["width"] == 64
-    said, live, (before, after), layer, facts, files, history = removed(on)
+    said, live, (before, after), layer, facts, files, meant, guide, _, history = removed(on)
     assert not live["visible"]
     assert "Done." in said
     assert before.shape == after.shape == (48, 64, 3)
@@ -61,11 +64,42 @@ def test_automatic_then_marked_then_history(on: ReflectionHandlers, photo: Path)
     assert "0 marks" in facts
     assert read_image(Path(files[0])).shape == (48, 64, 3)
     assert len(history) == 1
-    *_, facts, _, history = removed(on, marks=MARKS)
+    assert (meant["visible"], guide) == (False, None)
+    *_, facts, files, meant, guide, followed, history = removed(on, marks=MARKS)
     assert "1 mark." in facts
     assert len(history) == 2
+    assert meant["visible"]
+    assert guide.shape == (48, 64, 3)
+    assert np.ptp(guide, axis=2).any(), "it is not grey everywhere"
+    assert "Followed fully" in followed
+    assert "Orange is taken for reflection" in followed
+    assert [Path(file).name.partition(".clean.")[2] for file in files[-2:]] == ["guide.png", "json"]
     assert "0 marks" in on.open(SimpleNamespace(index=1), ONE)[2]
+    assert not on.open(SimpleNamespace(index=1), ONE)[4]["visible"]
+    assert np.array_equal(on.open(SimpleNamespace(index=0), ONE)[5], guide)
     assert on.visitors.of("other").cleaned == []
+
+
+def test_a_click_that_means_much_is_followed_in_part(on: ReflectionHandlers, tmp_path: Path) -> None:
+    even = write_image(tmp_path / "even.png", np.full((48, 64, 3), 90, np.uint8))
+    on.choose_photo(str(even), ONE)
+    assert "click again on the reflection" in removed(on, marks=MARKS)[-2]
+
+
+def test_what_to_do_to_be_followed_further() -> None:
+    scene, box = PointMark(0.5, 0.5, Layer.TRANSMISSION), BoxMark(Box(0.1, 0.1, 0.5, 0.5), Layer.REFLECTION)
+    said = "Followed to 60 %: click again on the reflection, or paint it, to be followed further."
+    click = PointMark(0.2, 0.2, Layer.REFLECTION)
+    assert followed_in_words(RemovalGuide((scene, click)), 0.6) == said
+    assert "click again on the scene" in followed_in_words(RemovalGuide((scene,)), 0.6)
+    assert "Followed to 85 %, because a box" in followed_in_words(RemovalGuide((scene, box)), 0.85)
+    assert followed_in_words(RemovalGuide((click,)), 1.0) == "Followed fully."
+    assert [followed_in_words(RemovalGuide((click,)), share)[12:16] for share in (0.001, 0.999)] == ["1 %:", "99 %"]
+
+
+def test_marks_have_the_colours_of_what_they_are_taken_to_mean() -> None:
+    assert inks("guide") == {"reflection": "#e66100", "transmission": "#1a85ff"}
+    assert inks("pen") != inks("guide"), "a pen's own words speak of red and green"
 
 
 def test_the_file_of_a_result_restores_all_of_it(on: ReflectionHandlers, photo: Path) -> None:

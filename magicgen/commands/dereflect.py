@@ -28,7 +28,9 @@ KeepMask = Annotated[Path | None, typer.Option(help="A mask picture: white is to
 Text = Annotated[list[str] | None, typer.Option(help="Words for what is reflected (needs text segmenter weights).")]
 GuideFile = Annotated[Path | None, typer.Option("--guide", help="A guide file (docs/reflection.md).")]
 Strength = Annotated[float, typer.Option(help="0 leaves the photo, 1 removes all that was found.")]
-Layers = Annotated[bool, typer.Option("--layers", help="Also write NAME.reflection.* and NAME.mask.png.")]
+Layers = Annotated[
+    bool, typer.Option("--layers", help="Also write NAME.reflection.*, NAME.mask.png; with marks NAME.guide.png.")
+]
 ModelName = Annotated[str, typer.Option(help="Backbone: tiny or a folder.")]
 Adapter = Annotated[str, typer.Option(help="Adapter: reflection_tiny or a folder.")]
 Octaves = Annotated[int, typer.Option(help="How many times the refiner doubles the working size.")]
@@ -119,7 +121,7 @@ def _run(prepared: "PreparedRemoval", json: bool) -> None:
         started = time.perf_counter()
         pipeline = load_removal(prepared)
         result = remove_reflection(prepared, pipeline, load_s=time.perf_counter() - started, report=report)
-    written = [path for path in (result.image, result.reflection, result.mask) if path is not None]
+    written = [path for path in (result.image, result.reflection, result.mask, result.guide) if path is not None]
     if json:
         as_json(vars(result))
     else:

@@ -28,12 +28,20 @@ Maps = npt.NDArray[np.float32]
 
 POINT_RADIUS = 0.04
 """Radius of a click's core as a share of the shorter side."""
+REACH = 0.37
+"""How far a click's meaning goes over an even picture, as a share of the shorter side; see :func:`kinship`."""
+COLOUR_WEIGHT = 3.0
+"""What a difference of colour (Lab, lightness 0 to 1) weighs against a distance of one shorter side."""
 SEGMENT_STRENGTH = 0.6
 """How sure a segmented region is, where the click itself is sure (1)."""
 BOX_STRENGTH = 0.5
 """How sure the middle of a box is, of which only a part need be meant; half of it outside a segmented region."""
 BOX_FEATHER = 0.08
 """Softness of a box's border as a share of its shorter side."""
+CLICK_SHARE = 0.03
+"""How much of the picture a click is trusted with; see :func:`trust`."""
+BOX_TRUST = 0.85
+"""How far a guide of boxes is followed: they hold much that is not meant."""
 LARGEST_SEGMENT = 0.6
 """A segment that covers more of the picture than this is taken for a failure, and the click stands alone."""
 NEAREST = 0.01
@@ -169,8 +177,7 @@ SegmentText = Callable[[str], Bools]
 
 def guide_maps(
     guide: RemovalGuide,
-    height: int,
-    width: int,
+    photo: Maps,
     segment: SegmentRegion | None = None,
     segment_text: SegmentText | None = None,
     picture_size: tuple[int, int] | None = None,
@@ -179,36 +186,58 @@ def guide_maps(
 
     Args:
         guide: the marks.
-        height, width: of the maps, in pixels.
+        photo: (H, W, 3) float32 sRGB in [0, 1] at the size that the maps shall have; clicks mean what looks alike.
         segment: finds the region that a click or box means; without one, marks stand for themselves.
         segment_text: finds the region that words mean.
         picture_size: (H, W) of the photo that masks must have; unchecked when None.
 
     Returns:
-        (height, width, 2) float32 in [0, 1]; all zero for an empty guide.
+        (H, W, 2) float32 in [0, 1]; all zero for an empty guide.
 
     Raises:
         GuideError: words without something that understands them, or a mask of another size.
     """
-    maps = np.zeros((height, width, 2), np.float32)
+    maps = np.zeros((*photo.shape[:2], 2), np.float32)
     for index, mark in enumerate(guide.marks):
-        core, region = _resolve(guide, index, (height, width), segment, segment_text, picture_size)
+        core, region = _resolve(guide, index, photo, segment, segment_text, picture_size)
         own, other = mark.layer.value, mark.layer.other.value
         maps[..., own] = np.maximum(maps[..., own], np.maximum(core, region))
         maps[..., other] *= 1 - core
     return maps
 
 
+def trust(guide: RemovalGuide, maps: Maps) -> float:
+    """How far the answer to a guide is followed, 0 to 1: fully where anything is painted or named, less where there are
+    only boxes and clicks.
+
+    A click may be a mistake, and what it means may be much of the picture: it is trusted with :data:`CLICK_SHARE` of
+    it, further clicks with as much again. Where clicks mean more, the answer is followed only in that proportion.
+    Counted are clicks on the reflection, or those on the scene where there are no others.
+
+    Args:
+        guide: the marks.
+        maps: what :func:`guide_maps` made of them.
+    """
+    if any(not isinstance(mark, PointMark | BoxMark) for mark in guide.marks):
+        return 1.0
+    layers = [mark.layer for mark in guide.marks if isinstance(mark, PointMark)]
+    if len(layers) < len(guide.marks):
+        return BOX_TRUST
+    layer = Layer.REFLECTION if Layer.REFLECTION in layers else Layer.TRANSMISSION
+    meant = float(maps[..., layer.value].mean())
+    return min(1.0, CLICK_SHARE * layers.count(layer) / max(meant, 1e-6))
+
+
 def _resolve(
     guide: RemovalGuide,
     index: int,
-    size: tuple[int, int],
+    photo: Maps,
     segment: SegmentRegion | None,
     segment_text: SegmentText | None,
     picture_size: tuple[int, int] | None,
 ) -> tuple[Maps, Maps]:
     """A mark's sure core and its less sure region, (h, w) each."""
-    height, width = size
+    height, width = size = photo.shape[0], photo.shape[1]
     nothing = np.zeros(size, np.float32)
     mark = guide.marks[index]
     match mark:
@@ -216,9 +245,9 @@ def _resolve(
             # Earlier clicks of the other layer tell the segmenter what does not belong to the region.
             others = tuple((p.x, p.y, False) for p in guide.marks if isinstance(p, PointMark) and p.layer is not layer)
             found = None if segment is None else segment(Prompt(((x, y, True), *others)))
-            core, region = disc(x, y, height, width), _region(found, size)
-            # Inside a region the click is no surer than the region, or the model would leave a blot around it.
-            return (np.minimum(core, np.float32(SEGMENT_STRENGTH)) if region.any() else core), region
+            alike = kinship(photo, x, y) * _within(guide, mark, size)
+            # The core is no surer than what lies around it, or the model would leave a blot there.
+            return disc(x, y, height, width) * alike, np.maximum(alike, _region(found, size))
         case BoxMark(box, _):
             # A box is drawn around a thing, not along it: its border says little, and a hard one would be seen.
             inside = feathered(box, height, width)
@@ -246,6 +275,13 @@ def _resolve(
             assert_never(mark)
 
 
+def _within(guide: RemovalGuide, click: PointMark, size: tuple[int, int]) -> Maps:
+    """(h, w): the boxes of its layer in which a click lies, within which it is meant; everything without one."""
+    boxes = [mark.box for mark in guide.marks if isinstance(mark, BoxMark) and mark.layer is click.layer]
+    around = [feathered(box, *size) for box in boxes if box.x0 <= click.x <= box.x1 and box.y0 <= click.y <= box.y1]
+    return np.maximum.reduce(around) if around else np.ones(size, np.float32)
+
+
 def disc(x: float, y: float, height: int, width: int, radius: float = POINT_RADIUS) -> Maps:
     """A click: 1 in its core, falling to 0 over half of its radius; ``radius`` is a share of the shorter side."""
     reach = max(radius * min(height, width), 1.0)
@@ -253,6 +289,28 @@ def disc(x: float, y: float, height: int, width: int, radius: float = POINT_RADI
     columns = np.arange(width, dtype=np.float32)[None] + 0.5 - x * width
     distance = np.sqrt(rows**2 + columns**2)
     return np.clip(2 - 2 * (distance - 0.5 * reach) / reach, 0, 1).astype(np.float32)
+
+
+def kinship(photo: Maps, x: float, y: float) -> Maps:
+    """How likely every pixel shares the layer of the one that was clicked: (H, W) float32, 1 at the click.
+
+    ``exp(-(d / REACH)^2)``, ``d`` the distance in shorter sides and :data:`COLOUR_WEIGHT` times that in colour, as
+    the two legs of a right angle. On real photos through glass (the 89 pairs, shorter side 128) the share of pixels of
+    the clicked layer falls with ``d`` in this way, from 0.9 to that of the picture (benchmarks/reflection_clicks.py).
+
+    Args:
+        photo: (H, W, 3) float32 sRGB in [0, 1].
+        x, y: the click, normalised.
+    """
+    height, width = photo.shape[:2]
+    short = min(height, width)
+    colours = cv2.cvtColor(photo, cv2.COLOR_RGB2LAB) / 100
+    smooth = cv2.GaussianBlur(colours, (0, 0), max(short / 128, 0.3))
+    row, column = min(int(y * height), height - 1), min(int(x * width), width - 1)
+    rows = (np.arange(height, dtype=np.float32)[:, None] + 0.5 - y * height) / short
+    columns = (np.arange(width, dtype=np.float32)[None] + 0.5 - x * width) / short
+    apart = rows**2 + columns**2 + COLOUR_WEIGHT**2 * ((smooth - smooth[row, column]) ** 2).sum(axis=2)
+    return np.exp(-apart / REACH**2).astype(np.float32)
 
 
 def stroke(points: tuple[tuple[float, float], ...], brush: float, height: int, width: int) -> Maps:
@@ -289,10 +347,14 @@ def feathered(box: Box, height: int, width: int) -> Maps:
 
 def soft_resize(mask: Bools, height: int, width: int) -> Maps:
     """A mask at another size, by area: borders become shares, never another label."""
-    values = mask.astype(np.float32)
-    shrinks = height * width < mask.size
+    return resized(mask.astype(np.float32), height, width)
+
+
+def resized(maps: Maps, height: int, width: int) -> Maps:
+    """Maps (H, W) or (H, W, C) at another size: by area when shrinking, else linearly."""
+    shrinks = height * width < maps.shape[0] * maps.shape[1]
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(values, (width, height), interpolation=method), np.float32)
+    return np.asarray(cv2.resize(maps, (width, height), interpolation=method), np.float32)
 
 
 def _region(found: Bools | None, size: tuple[int, int]) -> Maps:

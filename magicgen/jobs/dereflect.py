@@ -15,6 +15,7 @@ from pydantic import Field
 from magicgen.config import StrictModel
 from magicgen.control.guide import MaskMark, Prompt, RemovalGuide, SegmentRegion, SegmentText, TextMark
 from magicgen.control.guide_file import guide_from_json, guide_to_json
+from magicgen.control.guide_picture import guide_picture
 from magicgen.control.tracks import Bools
 from magicgen.errors import ConfigError, GenerationFailed, GuideError, MagicGenError, MediaError, WeightsError
 from magicgen.jobs.animate import LIBRARIES, installed_version
@@ -82,14 +83,28 @@ class PreparedRemoval:
         """``NAME.mask.png``, written with ``layers``."""
         return self.out.with_name(f"{self.out.stem}.mask.png")
 
+    @property
+    def guide_path(self) -> Path:
+        """``NAME.guide.png``, what the marks were taken to mean; written with ``layers`` where there are marks."""
+        return self.out.with_name(f"{self.out.stem}.guide.png")
+
+    @property
+    def beside(self) -> tuple[Path, ...]:
+        """Everything that is written beside the photo."""
+        layers = (self.reflection_path, self.mask_path) if self.settings.layers else ()
+        guide = (self.guide_path,) if self.settings.layers and not self.guide.empty else ()
+        return (self.sidecar_path, *layers, *guide)
+
 
 @dataclass(frozen=True)
 class RemovalResult:
-    """What a run wrote, seconds of its parts, and what was measured."""
+    """What a run wrote, seconds of its parts, and what was measured: ``changed_share`` of the pixels, and with marks
+    how far they were ``followed`` (0 to 1)."""
 
     image: Path
     reflection: Path | None
     mask: Path | None
+    guide: Path | None
     sidecar: Path
     timings: dict[str, float]
     measured: dict[str, Any] = field(default_factory=dict)
@@ -117,8 +132,7 @@ def prepare_removal(
     if out.exists() and image.exists() and out.samefile(image) and not settings.overwrite:
         raise MediaError(f"{out} is the photo itself; choose another output, or allow it with --overwrite.")
     prepared = PreparedRemoval(image, photo, guide, settings, source.folder, adapter, out, _digest(image))
-    beside = [prepared.sidecar_path, *([prepared.reflection_path, prepared.mask_path] if settings.layers else [])]
-    for path in beside:
+    for path in prepared.beside:
         if path.exists() and path.samefile(image):
             raise MediaError(f"{path}, which is written beside {out.name}, is the photo itself; choose another output.")
     for mark in guide.marks:
@@ -231,20 +245,28 @@ def remove_reflection(
         raise GenerationFailed(f"Out of memory for a photo of {photo.size[1]}x{photo.size[0]} pixels.") from None
     solved = time.perf_counter()
     report(ProgressEvent(WRITING, 0, 1))
-    reflection = mask = None
     measured = {"changed_share": result.changed}
+    if result.meant is not None:
+        measured["followed"] = result.followed
     try:
         image = write_photo(prepared.out, photo.with_pixels(result.transmission))
-        if settings.layers:
-            layer = Photo(result.reflection, None, photo.exif, photo.icc)
-            reflection = write_photo(prepared.reflection_path, layer)
-            mask = write_image(prepared.mask_path, result.mask)
+        reflection, mask, guide = _write_layers(prepared, result) if settings.layers else (None, None, None)
         timings = {"load_s": load_s, "solve_s": solved - started, "write_s": time.perf_counter() - solved}
         write_json(prepared.sidecar_path, _sidecar(prepared, timings, measured))
     except MediaError as error:  # the place was checked before, so it went bad in between
         raise GenerationFailed(str(error)) from error
     report(ProgressEvent(WRITING, 1, 1))
-    return RemovalResult(image, reflection, mask, prepared.sidecar_path, timings, measured)
+    return RemovalResult(image, reflection, mask, guide, prepared.sidecar_path, timings, measured)
+
+
+def _write_layers(prepared: PreparedRemoval, result: Any) -> tuple[Path, Path, Path | None]:
+    """The reflection, the mask, and with marks the picture of what they were taken to mean."""
+    photo = prepared.photo
+    reflection = write_photo(prepared.reflection_path, Photo(result.reflection, None, photo.exif, photo.icc))
+    mask = write_image(prepared.mask_path, result.mask)
+    if result.meant is None:
+        return reflection, mask, None
+    return reflection, mask, write_image(prepared.guide_path, guide_picture(photo.pixels, result.meant))
 
 
 def region_segmenter(choice: str, pixels: Pixels) -> SegmentRegion | None:

@@ -222,7 +222,9 @@ class ReflectionNetwork(nn.Module):
         clear = (mixture + self.adapter.veil(mixture)).clamp(0, 1)
         return LayerPair(clear, (mixture**GAMMA - clear**GAMMA).clamp_min(0) ** (1 / GAMMA))
 
-    def guided(self, mixture: torch.Tensor, unasked: LayerPair, answer: LayerPair, guide: torch.Tensor) -> LayerPair:
+    def guided(
+        self, mixture: torch.Tensor, unasked: LayerPair, answer: LayerPair, guide: torch.Tensor, followed: float = 1.0
+    ) -> LayerPair:
         """The automatic answer and what a guide adds to it. The more of the picture a guide speaks of, the more the
         network's answer counts as it stands.
 
@@ -231,11 +233,16 @@ class ReflectionNetwork(nn.Module):
             unasked: the network's layers without any guide.
             answer: its layers with the guide.
             guide: (B, 2, H, W) in [0, 1].
+            followed: share of the way from the automatic answer to the guided one, 0 to 1.
         """
         told = guide.amax(dim=1).mean(dim=(1, 2))[:, None, None, None]
         silent = (1 - told / ASSURED).clamp_min(0)
-        apart = self.automatic(mixture).transmission - unasked.transmission
-        return LayerPair(answer.transmission + silent * apart, answer.reflection)
+        automatic = self.automatic(mixture)
+        guided = answer.transmission + silent * (automatic.transmission - unasked.transmission)
+        return LayerPair(
+            torch.lerp(automatic.transmission, guided, followed),
+            torch.lerp(automatic.reflection, answer.reflection, followed),
+        )
 
     def _blocks(
         self,

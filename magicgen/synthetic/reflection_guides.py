@@ -87,13 +87,15 @@ def box_around(part: Bools, layer: Layer) -> BoxMark:
     return BoxMark(Box(xs.min() / width, ys.min() / height, (xs.max() + 1) / width, (ys.max() + 1) / height), layer)
 
 
-def simulate_guide(rng: np.random.Generator, residual: npt.NDArray[np.float32], shares: GuideShares) -> Maps:
-    """A random person's guide for a picture: (H, W, 2) float32 maps, all zero in the automatic case."""
-    height, width = residual.shape
+def simulate_guide(
+    rng: np.random.Generator, photo: Maps, residual: npt.NDArray[np.float32], shares: GuideShares
+) -> Maps:
+    """A random person's guide for a photo (H, W, 3), float32 sRGB in [0, 1], of which ``residual`` (H, W) says how much
+    the glass changed each pixel: (H, W, 2) float32 maps, all zero in the automatic case."""
     kinds = list(vars(shares))
     weights = np.array([getattr(shares, kind) for kind in kinds])
     kind = kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]
-    blank = np.zeros((height, width, 2), np.float32)
+    blank = np.zeros((*residual.shape, 2), np.float32)
     if kind == "none":
         return blank
     chosen = [Layer.REFLECTION] if rng.random() < 0.35 else [Layer.TRANSMISSION] if rng.random() < 0.25 else list(Layer)
@@ -102,12 +104,12 @@ def simulate_guide(rng: np.random.Generator, residual: npt.NDArray[np.float32], 
         return blank
     if kind == "masks":
         masks = tuple(_mask(rng, each) for each in found)
-        return guide_maps(_guide(masks), height, width)
+        return guide_maps(_guide(masks), photo)
     if kind == "wrong":
         found = [Regions(each.layer.other, each.parts) for each in found]
     marks = tuple(mark for each in found for mark in _marks(rng, kind, each))
     segmenter = _Segmenter(rng, residual) if rng.random() < 0.5 else None
-    return guide_maps(_guide(marks), height, width, segmenter)
+    return guide_maps(_guide(marks), photo, segmenter)
 
 
 def _marks(rng: np.random.Generator, kind: str, found: Regions) -> list[Mark]:

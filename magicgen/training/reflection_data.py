@@ -158,7 +158,7 @@ class ReflectionExamples(Dataset):
         if self.fine(index):
             height, width = 2 * height, 2 * width
         mixture = self.mixture(rng, height, width)
-        guide = simulate_guide(rng, residual(mixture.mixture, mixture.transmission), self.guides)
+        guide = simulate_guide(rng, mixture.mixture, residual(mixture.mixture, mixture.transmission), self.guides)
         return {
             "mixture": mixture.mixture,
             "transmission": mixture.transmission,

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 import gradio as gr
 
+from magicgen.control.guide import Layer
+from magicgen.control.guide_picture import layer_colour
 from magicgen.control.raster import map_colour
 from magicgen.ui.look import asset
 
@@ -54,6 +56,7 @@ def make_canvas(mode: Mode, *, frames: int = 17, fps: float = 8.0, segments: boo
         "tools": list(TOOLS[mode]),
         "labels": LABELS[mode],
         "palette": palette(),
+        "inks": inks(mode),
         "picture": None,
         "answer": None,
         "frames": frames,
@@ -80,4 +83,15 @@ def wish_frames(count: float) -> dict[str, int]:
 def palette() -> list[str]:
     """The colours of the objects as ``#rrggbb``: those of the condition maps, twice as bright, as on the overlay."""
     colours = (map_colour(index) for index in range(PALETTE_SIZE))
-    return ["#" + "".join(f"{min(2 * value, 255):02x}" for value in colour) for colour in colours]
+    return [_hex(tuple(min(2 * value, 255) for value in colour)) for colour in colours]
+
+
+def inks(mode: Mode) -> dict[str, str]:
+    """The colours of marks by their layer: those in which a guide's maps are shown; a pen's red and green."""
+    if mode == "pen":
+        return {"reflection": "#ff4040", "transmission": "#22a045"}
+    return {layer.name.lower(): _hex(layer_colour(layer)) for layer in Layer}
+
+
+def _hex(colour: tuple[int, ...]) -> str:
+    return "#" + "".join(f"{value:02x}" for value in colour)

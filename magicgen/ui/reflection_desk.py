@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from magicgen.config import check_config
-from magicgen.control.guide import Prompt, RemovalGuide, SegmentRegion
+from magicgen.control.guide import BoxMark, Layer, Prompt, RemovalGuide, SegmentRegion
 from magicgen.control.guide_file import guide_from_json, guide_to_json
 from magicgen.errors import ConfigError, GuideError, MagicGenError, MediaError
 from magicgen.jobs.dereflect import (
@@ -193,6 +193,18 @@ def shown_before_after(made: Cleaned) -> tuple[UInt8, UInt8]:
     return shrunk(read_image(made.source)), shrunk(read_image(made.image))
 
 
+def followed_in_words(guide: RemovalGuide, followed: float) -> str:
+    """How far the marks of a guide were followed (0 to 1), and what a person does to be followed further."""
+    if followed >= 1:
+        return "Followed fully."
+    said = f"Followed to {min(99, max(1, round(100 * followed)))} %"
+    if any(isinstance(mark, BoxMark) for mark in guide.marks):
+        return f"{said}, because a box holds more than is meant: paint what is meant to be followed fully."
+    reflection = any(mark.layer is Layer.REFLECTION for mark in guide.marks)
+    layer = "reflection" if reflection else "scene"
+    return f"{said}: click again on the {layer}, or paint it, to be followed further."
+
+
 def _cleaned(waiting: Waiting, result: RemovalResult) -> Cleaned:
     """The result with a picture for the history; its ``.json`` holds the photo too, so that it alone restores all."""
     prepared = waiting.prepared
@@ -210,5 +222,15 @@ def _cleaned(waiting: Waiting, result: RemovalResult) -> Cleaned:
         f"strength {settings.strength:g}, {counted(marks, 'mark')}.",
     )
     height, width = prepared.photo.size
-    files = tuple(path for path in (result.image, result.reflection, result.mask, result.sidecar) if path)
-    return Cleaned(prepared.image, result.image, result.reflection, files, poster, f"{width} x {height}", facts)
+    made = (result.image, result.reflection, result.mask, result.guide, result.sidecar)
+    return Cleaned(
+        source=prepared.image,
+        image=result.image,
+        reflection=result.reflection,
+        guide=result.guide,
+        followed=followed_in_words(prepared.guide, result.measured["followed"]) if result.guide else "",
+        files=tuple(path for path in made if path),
+        poster=poster,
+        caption=f"{width} x {height}",
+        facts=facts,
+    )

@@ -16,6 +16,9 @@ from magicgen.ui.visitors import Cleaned, Visitor, Visitors
 from magicgen.ui.work import Done
 
 LIVE_SIDE = 640
+RESULTS = 7
+"""How many components show a result: :func:`_shown`."""
+LEGEND = "Orange is taken for reflection, blue for the scene; of what is grey, nothing was said."
 NO_MARKS: dict[str, Any] = {"version": 1, "marks": []}
 
 
@@ -87,11 +90,11 @@ class ReflectionHandlers:
         return note("Waiting for the model ..."), gr.update(interactive=False), gr.update(interactive=True)
 
     def run(self, request: gr.Request) -> Iterator[tuple[Any, ...]]:
-        """The removal that was checked -> progress, the answer so far, slider, layer, facts, files, history."""
+        """The removal that was checked -> progress, the answer so far, what shows a result, history."""
         visitor = self._visitor(request)
         waiting, token = visitor.cleaning, visitor.removal
         visitor.cleaning = None
-        hidden, kept = gr.update(visible=False), (gr.skip(),) * 5
+        hidden, kept = gr.update(visible=False), (gr.skip(),) * (RESULTS + 1)
         if waiting is None or token is None or token.cancelled:
             visitor.removal = None
             yield note("Stopped before it began."), hidden, *kept
@@ -120,7 +123,7 @@ class ReflectionHandlers:
         return note("Stopping ..." if self._visitor(request).stop_removal() else "Nothing is running.")
 
     def open(self, event: gr.SelectData, request: gr.Request) -> tuple[Any, ...]:
-        """A click in the history -> slider, layer, facts, files."""
+        """A click in the history -> what shows a result."""
         return _shown(self._visitor(request).cleaned[int(event.index)])
 
     def _start(self, request: gr.Request, path: Path) -> Any:
@@ -137,7 +140,10 @@ def _on_canvas(photo: Photo, marks: dict[str, Any]) -> Any:
 
 
 def _shown(made: Cleaned) -> tuple[Any, ...]:
+    """Slider, layer, facts, files; what the marks were taken to mean: its place, picture, words."""
     layer = gr.update(visible=False)
     if made.reflection is not None:
         layer = gr.update(value=shrunk(read_image(made.reflection)), visible=True)
-    return shown_before_after(made), layer, note(*made.facts), [str(path) for path in made.files]
+    guide = None if made.guide is None else read_image(made.guide)
+    meant = gr.update(visible=guide is not None), guide, note(made.followed, LEGEND)
+    return shown_before_after(made), layer, note(*made.facts), [str(path) for path in made.files], *meant

@@ -94,6 +94,10 @@ class ReflectionTab:
         self._live = gr.Image(
             label="The answer so far", visible=False, interactive=False, buttons=[], elem_id="reflection-live"
         )
+        self._result()
+
+    def _result(self) -> None:
+        """Nothing is seen of it before there is a result; and of what marks mean, only where there are marks."""
         with gr.Column(elem_classes=["mg-result"]):
             self._slider = gr.ImageSlider(label="Before and after", interactive=False, elem_id="before-after")
             self._facts = gr.HTML(elem_id="reflection-facts", elem_classes=["mg-facts"])
@@ -104,6 +108,13 @@ class ReflectionTab:
                 buttons=["download", "fullscreen"],
                 elem_id="reflection-layer",
             )
+            with gr.Accordion(
+                "What the marks were taken to mean", visible=False, elem_id="reflection-meant"
+            ) as self._meant:
+                self._followed = gr.HTML(elem_id="reflection-followed")
+                self._guide = gr.Image(
+                    show_label=False, interactive=False, buttons=["fullscreen"], elem_id="reflection-guide"
+                )
             self._files = gr.File(
                 label="Photo at full size, layers, settings",
                 file_count="multiple",
@@ -144,4 +155,4 @@ class ReflectionTab:
 
     @property
     def _results(self) -> list[Any]:
-        return [self._slider, self._layer, self._facts, self._files]
+        return [self._slider, self._layer, self._facts, self._files, self._meant, self._guide, self._followed]

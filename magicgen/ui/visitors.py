@@ -29,11 +29,14 @@ class Made:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """A photo of this visitor without its reflection: the photo, the result, the layer, the files to download."""
+    """A photo of this visitor without its reflection: the photo, the result, the layer, what the marks were taken to
+    mean and how far that was followed (in words; None and empty without marks), the files to download."""
 
     source: Path
     image: Path
     reflection: Path | None
+    guide: Path | None
+    followed: str
     files: tuple[Path, ...]
     poster: Path
     caption: str

@@ -1,6 +1,5 @@
 // Marks of a removal guide, in the form of magicgen/control/guide_file.py: what is reflection, and what is to stay.
 
-const REMOVE = '#ff4040', KEEP = '#22a045';
 const layerOf = (keep) => (keep ? 'reflection' : 'transmission');
 
 // `keep` is true for the plus tools, which point at the reflection.
@@ -34,8 +33,8 @@ function fromGuide(value) {
 
 function drawMarks() {
   for (const mark of state.marks) {
-    const keep = mark.layer === 'reflection', colour = keep ? REMOVE : KEEP;
-    if (mark.kind === 'point') drawClick({ x: mark.at[0], y: mark.at[1], keep });
+    const keep = mark.layer === 'reflection', colour = props.inks[mark.layer];
+    if (mark.kind === 'point') drawClick({ x: mark.at[0], y: mark.at[1], keep, colour });
     if (mark.kind === 'box') {
       const { x, y, w, h } = screenBox(mark.box);
       pen.lineWidth = 2;

@@ -156,11 +156,11 @@ const light = (colour) => {
   return 0.3 * r + 0.59 * g + 0.11 * b > 130;
 };
 
-function drawClick({ x, y, keep }) {
+function drawClick({ x, y, keep, colour = keep ? '#0a7d2c' : '#b3261e' }) {
   const [px, py] = toScreen([x, y]);
   pen.beginPath();
   pen.arc(px, py, 7, 0, 7);
-  pen.fillStyle = keep ? '#0a7d2c' : '#b3261e';
+  pen.fillStyle = colour;
   pen.fill();
   pen.lineWidth = 2;
   pen.strokeStyle = '#fff';

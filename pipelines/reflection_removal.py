@@ -17,12 +17,13 @@ from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from torch.nn import functional as F
 
-from magicgen.control.guide import Maps, RemovalGuide, SegmentRegion, SegmentText, guide_maps, resized, trust
+from magicgen.control.guide import Layer, Maps, RemovalGuide, SegmentRegion, SegmentText, guide_maps, resized, trust
 from magicgen.errors import GenerationFailed, GuideError
 from magicgen.models import BlockTransformAutoencoder, VideoTransformer
 from magicgen.models.refiner import PATCH
 from magicgen.models.reflection import LayerPair, ReflectionAdapter, ReflectionNetwork, enlarged
 from magicgen.photo.files import Pixels
+from magicgen.photo.seams import close_seams
 from magicgen.photo.transfer import FAINT, ChangeField, apply_change, change_field, removed_light, shrunk
 from magicgen.progress import CancelToken
 
@@ -32,6 +33,8 @@ Tell = Callable[[int, int, npt.NDArray[np.uint8] | None], None]
 LONGEST = 1024
 """Longer side of the working size; longer pictures are seen narrower."""
 TILE, OVERLAP = 512, 64
+CLOSED = 0.75
+"""How far seams at the borders of what is marked as reflection are closed, in a guide that is followed fully."""
 MASK_FULL = 0.2
 """A pixel whose value changed by this much (of 1) is white in the mask."""
 
@@ -175,13 +178,15 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
         mixture = picture.octaves[-1]
         if maps is None or not maps.any():
             final = self._automatic(mixture, cancel, tell)
-        else:
-            if not picture.unasked:
-                picture.unasked[:] = self._octaves(picture, None, cancel, None)
-            answer = self._octaves(picture, maps, cancel, tell, followed)[-1]
-            final = self.network.guided(mixture, picture.unasked[-1], answer, self._guide(maps, mixture), followed)
-        layers = _array(final.transmission), _array(final.reflection)
-        return LayerSolution(_array(mixture), *layers, maps, 1.0 if maps is None else followed)
+            return LayerSolution(_array(mixture), _array(final.transmission), _array(final.reflection))
+        if not picture.unasked:
+            picture.unasked[:] = self._octaves(picture, None, cancel, None)
+        answer = self._octaves(picture, maps, cancel, tell, followed)[-1]
+        guide = self._guide(maps, mixture)
+        final = self.network.guided(mixture, picture.unasked[-1], answer, guide, followed)
+        transmission, marked = _array(final.transmission), _array(guide)[..., Layer.REFLECTION.value]
+        transmission += np.float32(CLOSED * followed) * (close_seams(transmission, marked) - transmission)
+        return LayerSolution(_array(mixture), transmission, _array(final.reflection), maps, followed)
 
     def _automatic(self, mixture: torch.Tensor, cancel: CancelToken | None, tell: Tell | None) -> LayerPair:
         if cancel is not None:

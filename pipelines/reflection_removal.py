@@ -185,7 +185,8 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
         guide = self._guide(maps, mixture)
         final = self.network.guided(mixture, picture.unasked[-1], answer, guide, followed)
         transmission, marked = _array(final.transmission), _array(guide)[..., Layer.REFLECTION.value]
-        transmission += np.float32(CLOSED * followed) * (close_seams(transmission, marked) - transmission)
+        closed = close_seams(transmission, marked, fineness=2.0 ** (len(picture.octaves) - 2))
+        transmission += np.float32(CLOSED * followed) * (closed - transmission)
         return LayerSolution(_array(mixture), transmission, _array(final.reflection), maps, followed)
 
     def _automatic(self, mixture: torch.Tensor, cancel: CancelToken | None, tell: Tell | None) -> LayerPair:

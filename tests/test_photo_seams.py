@@ -1,5 +1,6 @@
 """Seams at the borders of what is marked are closed; what belongs to the scene stays."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -46,6 +47,14 @@ def test_the_middle_of_a_large_mark_holds_its_level() -> None:
     closed = close_seams(picture, marked)
     assert closed[48, 48] == pytest.approx(0.6, abs=0.02)
     assert np.abs(closed[48, 10] - closed[48, 9]).max() < 0.1
+
+
+def test_a_finer_picture_is_closed_alike() -> None:
+    picture, marked = wall_with_lamp(9, 0.3)
+    twice = [cv2.resize(part, (128, 96), interpolation=cv2.INTER_LINEAR) for part in (picture, marked)]
+    coarse = close_seams(picture, marked)
+    same, short = (cv2.resize(close_seams(*twice, fineness), (64, 48)) for fineness in (2.0, 1.0))
+    assert np.abs(same - coarse)[marked > 0].mean() < 0.7 * np.abs(short - coarse)[marked > 0].mean()
 
 
 @settings(deadline=None, max_examples=25)

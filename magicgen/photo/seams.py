@@ -20,27 +20,29 @@ all over small things, but not in the middle of large ones."""
 SMALLEST_STEP, MOST_STEPS = 1e-4, 200
 
 
-def close_seams(picture: Floats, marked: Floats) -> Floats:
+def close_seams(picture: Floats, marked: Floats, fineness: float = 1.0) -> Floats:
     """A picture without steps at the borders of what is marked.
 
     Args:
         picture: (h, w, 3) float32 sRGB in [0, 1].
         marked: (h, w) float32 in [0, 1].
+        fineness: how many times finer the picture is than the working size of 128 to 192 pixels (shorter side) that the
+            constants are meant for.
 
     Returns:
         (h, w, 3) float32 in [0, 1]; where nothing is marked near, the picture's own values up to rounding.
     """
     levels = np.log(picture + DARK)
-    across = np.diff(levels, axis=1) * _believed(marked, 1)[..., None]
-    down = np.diff(levels, axis=0) * _believed(marked, 0)[..., None]
-    hold = (1 - (1 - HOLD) * marked)[..., None]
+    across = np.diff(levels, axis=1) * _believed(marked, 1, fineness)[..., None]
+    down = np.diff(levels, axis=0) * _believed(marked, 0, fineness)[..., None]
+    hold = (1 - np.float32(1 - min(1.0, HOLD / fineness**2)) * marked)[..., None]
     wanted = _divergence(across, down) + hold * levels
     return np.clip(np.exp(_solved(levels, wanted, hold)) - DARK, 0, 1).astype(np.float32)
 
 
-def _believed(marked: Floats, axis: int) -> Floats:
+def _believed(marked: Floats, axis: int, fineness: float) -> Floats:
     """How far each gradient along an axis belongs to the scene."""
-    return np.clip(1 - SEAM * np.abs(np.diff(marked, axis=axis)), 0, 1).astype(np.float32)
+    return np.clip(1 - SEAM * fineness * np.abs(np.diff(marked, axis=axis)), 0, 1).astype(np.float32)
 
 
 def _divergence(across: Floats, down: Floats) -> Floats:

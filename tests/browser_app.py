@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,13 @@ class Watched:
             "words => words.some(word => document.querySelector('#progress').innerText.includes(word))", arg=list(words)
         )
         return self.progress()
+
+    def wait_gone(self, folder: Path) -> None:
+        """Wait until a folder is removed: the server may hear late that a page was left."""
+        deadline = time.monotonic() + PATIENCE_MS / 1000
+        while folder.exists() and time.monotonic() < deadline:
+            self.page.wait_for_timeout(50)
+        assert not folder.exists()
 
 
 def watch(browser: Any, width: int = 1280, height: int = 900, canvas: str = "#canvas", **options: Any) -> Watched:

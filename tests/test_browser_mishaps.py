@@ -109,7 +109,7 @@ def test_reload_in_the_middle_of_a_job(browser: Any, app: Any) -> None:
     set_numbers(visitor, Steps=1)
     visitor.page.click("#generate")
     visitor.wait_progress("Done.")  # one job at a time: the first one has ended
-    assert not folder.exists()
+    visitor.wait_gone(folder)
     assert not visitor.wrong
     visitor.page.context.close()
 

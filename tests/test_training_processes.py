@@ -29,26 +29,29 @@ from magicgen.training.run import build_networks
 from magicgen.training.sharding import gathered
 from magicgen.training.tasks import load_training
 from magicgen.training.validation import validate, validation_clips
-out = Path(sys.argv[1])
-changes = [f"steps={sys.argv[3]}", "validation.every=2", "precision=no", "optimizer.kind=adamw"]
-options = load_training(Path(sys.argv[2]), [f"out={out}", *changes])
-trainer = Trainer(options, build_networks(options))
-resumed = trainer.resume()
-seen = []
-encode = trainer.encode
-def watched(batch):
-    seen.append(hashlib.sha1(batch.video.numpy().tobytes()).hexdigest())
-    return encode(batch)
-trainer.encode = watched
-whole = {}
-def judged(current):
-    psnr = validate(current, validation_clips(options))[0].model
-    whole.update(gathered(current.plain.state_dict(), keep=True))
-    return {"psnr": psnr}
-trainer.run(lambda result: None, judged)
-weights = hashlib.sha1(b"".join(v.numpy().tobytes() for v in whole.values())).hexdigest()
-told = {"seen": seen, "weights": weights, "resumed": resumed, "kind": type(trainer.models).__name__}
-(out / f"process_{trainer.accelerator.process_index}.json").write_text(json.dumps(told))
+from magicgen.commands.program import run_program
+def probe(prog_name):
+    out = Path(sys.argv[1])
+    changes = [f"steps={sys.argv[3]}", "validation.every=2", "precision=no", "optimizer.kind=adamw"]
+    options = load_training(Path(sys.argv[2]), [f"out={out}", *changes])
+    trainer = Trainer(options, build_networks(options))
+    resumed = trainer.resume()
+    seen = []
+    encode = trainer.encode
+    def watched(batch):
+        seen.append(hashlib.sha1(batch.video.numpy().tobytes()).hexdigest())
+        return encode(batch)
+    trainer.encode = watched
+    whole = {}
+    def judged(current):
+        psnr = validate(current, validation_clips(options))[0].model
+        whole.update(gathered(current.plain.state_dict(), keep=True))
+        return {"psnr": psnr}
+    trainer.run(lambda result: None, judged)
+    weights = hashlib.sha1(b"".join(v.numpy().tobytes() for v in whole.values())).hexdigest()
+    told = {"seen": seen, "weights": weights, "resumed": resumed, "kind": type(trainer.models).__name__}
+    (out / f"process_{trainer.accelerator.process_index}.json").write_text(json.dumps(told))
+run_program(probe, "probe")
 """
 
 

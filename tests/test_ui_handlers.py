@@ -176,6 +176,20 @@ def test_a_visitor_who_leaves_stops_the_run(on: AnimateHandlers) -> None:
     assert token.cancelled
 
 
+def test_what_a_run_writes_after_its_visitor_left_goes_too(on: AnimateHandlers) -> None:
+    on.choose_photo(str(PHOTO), ONE)
+    on.check(ONE, drawing(), True, *values(on, steps=500))
+    folder = on.visitors.of("one").folder
+    events = on.generate(ONE)
+    next(events)
+    on.visitors.leave("one")
+    folder.mkdir(exist_ok=True)
+    (folder / "late.mp4").write_bytes(b"late")
+    list(events)
+    assert not folder.exists()
+    assert len(on.visitors) == 0
+
+
 def test_too_little_memory_is_told_and_the_next_run_works(on: AnimateHandlers, monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
     from pipelines.trajectory_video import TrajectoryVideoPipeline

@@ -1,5 +1,6 @@
 """Running a command line: errors that a person can mend become a message and an exit code."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -29,6 +30,12 @@ def run_program(program: Callable[..., object], name: str, on_stop: str | None =
         if on_stop is not None:
             print(on_stop, file=sys.stderr)
         sys.exit(INTERRUPTED)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # One process of several in a training. Threads of torch's process groups do not always end with the interpreter
+        # ("terminate called without an active exception"), and the launcher would call a finished run failed.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
     sys.exit(0)
 
 

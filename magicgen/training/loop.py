@@ -153,6 +153,7 @@ class Trainer:
                 self.save()
             if validate is not None and (self.step % options.validation.every == 0 or last):
                 self.accelerator.log(validate(self), step=self.step)
+        self.accelerator.wait_for_everyone()
         self.accelerator.end_training()
 
     def train_step(self, batch: Batch | Latents, started: float) -> StepResult:

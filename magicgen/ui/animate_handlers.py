@@ -142,6 +142,7 @@ class AnimateHandlers:
             yield note(in_words(error), kind="wrong"), gr.update(visible=False), *kept
         finally:
             visitor.token = None
+            self.visitors.ended(visitor)
 
     def stop(self, request: gr.Request) -> str:
         """The Stop button -> progress."""

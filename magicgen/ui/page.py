@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ from magicgen.weights.facts import model_facts
 
 MAX_UPLOAD = "64mb"
 MOST_WAITING = 40
+CLOSING_ATTEMPTS = 50
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 # Files of visitors are removed when they leave; what gradio keeps of them goes after this many seconds at the latest.
 CACHE_S = (600, 3600)
@@ -114,7 +116,11 @@ class App:
         """Stop serving."""
         self.visitors.close()
         self.page.close(verbose=False)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        for _ in range(CLOSING_ATTEMPTS):  # a job may write until it hears that it is to stop
+            shutil.rmtree(self._folder, ignore_errors=True)
+            if not self._folder.exists():
+                return
+            time.sleep(0.1)
 
     def _build(self, options: AppOptions) -> gr.Blocks:
         parts = [part for part in (self._animate(options), self._story(options), self._reflection(options)) if part]

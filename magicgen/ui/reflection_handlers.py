@@ -117,6 +117,7 @@ class ReflectionHandlers:
             yield note(in_words(error), kind="wrong"), hidden, *kept
         finally:
             visitor.removal = None
+            self.visitors.ended(visitor)
 
     def stop(self, request: gr.Request) -> str:
         """The Stop button -> progress."""

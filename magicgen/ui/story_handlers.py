@@ -170,6 +170,7 @@ class StoryHandlers:
             yield [note(in_words(error), kind="wrong"), hidden, *kept]
         finally:
             visitor.telling = None
+            self.visitors.ended(visitor)
 
     def stop(self, request: gr.Request) -> str:
         """The Stop button -> progress."""

@@ -134,6 +134,13 @@ class Visitors:
         if visitor is not None:
             _forget(visitor)
 
+    def ended(self, visitor: Visitor) -> None:
+        """A job of this visitor ended. If they left meanwhile, what it wrote since then goes too."""
+        with self._lock:
+            here = any(known is visitor for known in self._all.values())
+        if not here:
+            shutil.rmtree(visitor.folder, ignore_errors=True)
+
     def close(self) -> None:
         """Stop everything and remove all files."""
         with self._lock:

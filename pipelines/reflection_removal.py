@@ -23,6 +23,7 @@ from magicgen.models import BlockTransformAutoencoder, VideoTransformer
 from magicgen.models.refiner import PATCH
 from magicgen.models.reflection import LayerPair, ReflectionAdapter, ReflectionNetwork, enlarged
 from magicgen.photo.files import Pixels
+from magicgen.photo.seams import SIDE as SEAM_SIDE
 from magicgen.photo.seams import close_seams
 from magicgen.photo.transfer import FAINT, ChangeField, apply_change, change_field, removed_light, shrunk
 from magicgen.progress import CancelToken
@@ -185,7 +186,8 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
         guide = self._guide(maps, mixture)
         final = self.network.guided(mixture, picture.unasked[-1], answer, guide, followed)
         transmission, marked = _array(final.transmission), _array(guide)[..., Layer.REFLECTION.value]
-        closed = close_seams(transmission, marked, fineness=2.0 ** (len(picture.octaves) - 2))
+        finest = self.adapter.config.working_side * 2 ** (len(picture.octaves) - 1)
+        closed = close_seams(transmission, marked, fineness=finest / SEAM_SIDE)
         transmission += np.float32(CLOSED * followed) * (closed - transmission)
         return LayerSolution(_array(mixture), transmission, _array(final.reflection), maps, followed)
 

@@ -240,6 +240,9 @@ def test_a_click_in_a_box_means_nothing_outside_of_it() -> None:
     maps = guide_maps(RemovalGuide((box, click)), even(50, 50))
     assert maps[20, 20, 0] > 0.9
     assert not maps[35:].any()
+    lower_half = np.arange(50)[:, None] >= np.full((1, 50), 22)
+    segmented = guide_maps(RemovalGuide((box, click)), even(50, 50), lambda prompt: lower_half)
+    assert not segmented[35:].any()
     elsewhere = PointMark(0.4, 0.4, Layer.TRANSMISSION)
     assert guide_maps(RemovalGuide((box, elsewhere)), even(50, 50))[35:, :, 1].any()
 

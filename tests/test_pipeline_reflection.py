@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from magicgen.control.guide import Layer, PointMark, RemovalGuide, StrokeMark, guide_maps, trust
+from magicgen.control.guide import Layer, PointMark, RemovalGuide, StrokeMark, guide_maps, resized, trust
 from magicgen.errors import GuideError
 from magicgen.models.refiner import PATCH
 from magicgen.models.reflection import LayerPair
+from magicgen.photo.seams import close_seams
 from magicgen.progress import Cancelled, CancelToken
-from pipelines.reflection_removal import ReflectionRemovalPipeline, _ramp, _spans, finish, working_size
+from pipelines.reflection_removal import CLOSED, ReflectionRemovalPipeline, _ramp, _spans, finish, working_size
 from tests.reflection_tiny import small_network
 
 RNG = np.random.default_rng(2)
@@ -56,6 +57,35 @@ def test_an_answer_says_what_its_guide_was_taken_to_mean_and_how_far_it_was_foll
     assert np.array_equal(again.meant, maps)
     stroke = RemovalGuide((StrokeMark(((0.2, 0.2), (0.8, 0.8)), 0.1, Layer.TRANSMISSION),))
     assert pipe(guide=stroke).followed == 1
+
+
+@pytest.mark.parametrize(("octaves", "fineness"), [(0, 0.25), (1, 0.5)])
+def test_seams_are_closed_where_reflection_is_marked_as_far_as_the_guide_is_followed(
+    octaves: int, fineness: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The small network works at a shorter side of 32."""
+    pipe, asked = pipeline(octaves), []
+    pipe.set_image(PHOTO)
+    maps = np.zeros((24, 32, 2), np.float32)
+    maps[6:14, 8:20, 0] = 1
+    maps[16:20, 8:20, 1] = 1
+
+    def unchanged(picture: np.ndarray, marked: np.ndarray, fineness: float) -> np.ndarray:
+        asked.append((marked, fineness))
+        return picture
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.reflection_removal.close_seams", unchanged)
+        plain, half = (pipe.predict(maps, followed=far) for far in (1.0, 0.5))
+    height, width = plain.before.shape[:2]
+    assert np.allclose(asked[0][0], resized(maps, height, width)[..., 0], atol=1e-6)
+    assert asked[0][1] == fineness
+    marked = asked[0][0]
+    for solution, far in ((plain, 1.0), (half, 0.5)):
+        closed = close_seams(solution.transmission, marked, fineness)
+        wanted = solution.transmission + CLOSED * far * (closed - solution.transmission)
+        assert np.abs(pipe.predict(maps, followed=far).transmission - wanted).max() < 1e-5
+        assert np.abs(closed - solution.transmission).max() > 1e-3
 
 
 @torch.no_grad()

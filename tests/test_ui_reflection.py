@@ -83,15 +83,15 @@ def test_automatic_then_marked_then_history(on: ReflectionHandlers, photo: Path)
 def test_a_click_that_means_much_is_followed_in_part(on: ReflectionHandlers, tmp_path: Path) -> None:
     even = write_image(tmp_path / "even.png", np.full((48, 64, 3), 90, np.uint8))
     on.choose_photo(str(even), ONE)
-    assert "click again on the reflection" in removed(on, marks=MARKS)[-2]
+    assert "click again on the same reflection" in removed(on, marks=MARKS)[-2]
 
 
 def test_what_to_do_to_be_followed_further() -> None:
     scene, box = PointMark(0.5, 0.5, Layer.TRANSMISSION), BoxMark(Box(0.1, 0.1, 0.5, 0.5), Layer.REFLECTION)
-    said = "Followed to 60 %: click again on the reflection, or paint it, to be followed further."
+    said = "Followed to 60 %: click again on the same reflection, or paint it, to be followed further."
     click = PointMark(0.2, 0.2, Layer.REFLECTION)
     assert followed_in_words(RemovalGuide((scene, click)), 0.6) == said
-    assert "click again on the scene" in followed_in_words(RemovalGuide((scene,)), 0.6)
+    assert "click again on the same scene" in followed_in_words(RemovalGuide((scene,)), 0.6)
     assert "Followed to 85 %, because a box" in followed_in_words(RemovalGuide((scene, box)), 0.85)
     assert followed_in_words(RemovalGuide((click,)), 1.0) == "Followed fully."
     assert [followed_in_words(RemovalGuide((click,)), share)[12:16] for share in (0.001, 0.999)] == ["1 %:", "99 %"]

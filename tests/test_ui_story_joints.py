@@ -113,6 +113,22 @@ def test_joints_are_shown_moved_and_painted(on: StoryHandlers, tmp_path: Path) -
     assert panels(on) == before
 
 
+def test_who_is_seen_stays_while_a_run_would_read_their_joints(
+    on: StoryHandlers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("gradio.Warning", lambda words, **_: told.append(words))
+    on.use_joints(str(some(tmp_path / "mine.json")), 0, ONE)
+    on.check_pages(ONE, *form(on))
+    before = draft(on).page
+    on.edit_boxes(ONE, {"version": 1, "tag": draft(on).tag, "objects": []})
+    assert draft(on).page == before
+    assert "A book is being made" in told[0]
+    assert draft(on).book.joints(0, 0).is_file()
+    on.edit_title("Another title", ONE)  # moves nobody
+    assert draft(on).page.title == "Another title"
+
+
 def test_before_joints_are_read_there_is_nothing_to_download(on: StoryHandlers, tmp_path: Path) -> None:
     picture, file = on.skeleton(0, ONE)
     assert picture is None

@@ -245,9 +245,10 @@ def _resolve(
             # Earlier clicks of the other layer tell the segmenter what does not belong to the region.
             others = tuple((p.x, p.y, False) for p in guide.marks if isinstance(p, PointMark) and p.layer is not layer)
             found = None if segment is None else segment(Prompt(((x, y, True), *others)))
-            alike = kinship(photo, x, y) * _within(guide, mark, size)
+            inside = _within(guide, mark, size)
+            alike = kinship(photo, x, y) * inside
             # The core is no surer than what lies around it, or the model would leave a blot there.
-            return disc(x, y, height, width) * alike, np.maximum(alike, _region(found, size))
+            return disc(x, y, height, width) * alike, np.maximum(alike, _region(found, size) * inside)
         case BoxMark(box, _):
             # A box is drawn around a thing, not along it: its border says little, and a hard one would be seen.
             inside = feathered(box, height, width)

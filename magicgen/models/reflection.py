@@ -29,7 +29,7 @@ from magicgen.models.veil import VeilEstimator
 LAYERS = 2  # transmission, reflection
 AFFINE = 6  # a gain and an offset for each colour
 ASSURED = 0.25
-"""A guide that speaks of this share of the picture is followed without reserve."""
+"""From this share of the picture on that a guide speaks of, the network's own answer replaces the automatic one."""
 ADAPTED = ("attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0", "ff.net.0.proj", "ff.net.2")
 
 

@@ -17,6 +17,8 @@ SEAM = 2.0
 HOLD = 0.05
 """How much a marked pixel holds on to its value, where one that is not marked has 1: levels float near borders, and
 all over small things, but not in the middle of large ones."""
+SIDE = 128
+"""Shorter side, in pixels, of the pictures that these are meant for (up to half as much again)."""
 SMALLEST_STEP, MOST_STEPS = 1e-4, 200
 
 
@@ -26,8 +28,7 @@ def close_seams(picture: Floats, marked: Floats, fineness: float = 1.0) -> Float
     Args:
         picture: (h, w, 3) float32 sRGB in [0, 1].
         marked: (h, w) float32 in [0, 1].
-        fineness: how many times finer the picture is than the working size of 128 to 192 pixels (shorter side) that the
-            constants are meant for.
+        fineness: how many times finer than :data:`SIDE` the picture is.
 
     Returns:
         (h, w, 3) float32 in [0, 1]; where nothing is marked near, the picture's own values up to rounding.

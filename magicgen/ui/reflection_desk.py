@@ -202,7 +202,7 @@ def followed_in_words(guide: RemovalGuide, followed: float) -> str:
         return f"{said}, because a box holds more than is meant: paint what is meant to be followed fully."
     reflection = any(mark.layer is Layer.REFLECTION for mark in guide.marks)
     layer = "reflection" if reflection else "scene"
-    return f"{said}: click again on the {layer}, or paint it, to be followed further."
+    return f"{said}: click again on the same {layer}, or paint it, to be followed further."
 
 
 def _cleaned(waiting: Waiting, result: RemovalResult) -> Cleaned:

@@ -16,7 +16,7 @@ from magicgen.ui.photos import shrunk
 from magicgen.ui.story_desk import StoryDesk, read_picture, read_text
 from magicgen.ui.story_draft import StoryDraft
 from magicgen.ui.story_form import FIELDS
-from magicgen.ui.story_joints import replace_joints
+from magicgen.ui.story_joints import moves_joints, replace_joints
 from magicgen.ui.story_order import rearranged
 from magicgen.ui.story_rows import (
     Rows,
@@ -265,12 +265,15 @@ class StoryHandlers:
         The part that sent the change is left alone while it shows just that; so are the pictures while the same people
         are seen.
         """
-        draft = self._visitor(request).story
+        visitor = self._visitor(request)
+        draft = visitor.story
         if draft is None:
             return self._skipped_view()
         people = labels(draft.panel)
         try:
             page = change(draft)
+            if moves_joints(draft, page):
+                self._at_rest(visitor)
         except MagicGenError as error:
             gr.Warning(in_words(error), duration=10)
             return StoryView(draft).plan()

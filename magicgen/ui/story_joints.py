@@ -124,6 +124,15 @@ def carry_joints(draft: StoryDraft, page: StoryPage) -> None:
             write_bytes(draft.book.joints(number, goes[index]), kept[index])
 
 
+def moves_joints(draft: StoryDraft, page: StoryPage) -> bool:
+    """Whether :func:`carry_joints` may move or remove files, which a run that goes on would read."""
+    there = [key for key, path in _all(draft.folder, draft.page).items() if path.is_file()]
+    return any(
+        number < len(page.panels) and _homes(draft.page.panels[number], page.panels[number]).get(index) != index
+        for number, index in there
+    )
+
+
 def _sent(source: Path) -> Floats:
     """The joints of an uploaded file; messages name it as the visitor knows it."""
     if source.stat().st_size > MAX_BYTES:

@@ -17,7 +17,16 @@ from diffusers import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from torch.nn import functional as F
 
-from magicgen.control.guide import Layer, Maps, RemovalGuide, SegmentRegion, SegmentText, guide_maps, resized, trust
+from magicgen.control.guide import (
+    Layer,
+    Maps,
+    Meaning,
+    RemovalGuide,
+    SegmentRegion,
+    SegmentText,
+    guide_meaning,
+    resized,
+)
 from magicgen.errors import GenerationFailed, GuideError
 from magicgen.models import BlockTransformAutoencoder, VideoTransformer
 from magicgen.models.refiner import PATCH
@@ -51,7 +60,7 @@ class ReflectionRemovalOutput(BaseOutput):
         changed: share of the pixels that were changed.
         meant: (h, w, 2) float32 in [0, 1] at the working size, the maps that the guide was taken to mean; None for the
             automatic result.
-        followed: how far they were followed, 0 to 1.
+        followed: how far they were followed where they speak, 0 to 1.
     """
 
     transmission: Pixels
@@ -65,13 +74,12 @@ class ReflectionRemovalOutput(BaseOutput):
 @dataclass(frozen=True, eq=False)
 class LayerSolution:
     """A solution at the finest octave, (h, w, 3) float32 sRGB in [0, 1] each: the picture as seen, and its layers; with
-    the guide maps (h, w, 2) that it answers, None for the automatic result, and how far it follows them, 0 to 1."""
+    the meaning of the guide that it answers, None for the automatic result."""
 
     before: Floats
     transmission: Floats
     reflection: Floats
-    meant: Maps | None = None
-    followed: float = 1.0
+    meaning: Meaning | None = None
 
     def field(self) -> ChangeField:
         """The change from picture to transmission."""
@@ -154,19 +162,14 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
 
     @torch.no_grad()
     def predict(
-        self,
-        maps: Maps | None = None,
-        cancel: CancelToken | None = None,
-        tell: Tell | None = None,
-        followed: float = 1.0,
+        self, meaning: Meaning | None = None, cancel: CancelToken | None = None, tell: Tell | None = None
     ) -> LayerSolution:
         """Solve the photo that was set.
 
         Args:
-            maps: (h, w, 2) guide maps of any size (``control.guide.guide_maps``); None for the automatic result.
+            meaning: of a guide, at any size (``control.guide.guide_meaning``); None for the automatic result.
             cancel: stops between tiles.
             tell: hears of every tile, and sees every octave.
-            followed: how far the maps are followed (``control.guide.trust``), 0 to 1.
 
         Raises:
             GuideError: no photo was set.
@@ -177,19 +180,19 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
         if picture is None:
             raise GuideError("No photo is set. Call set_image(photo) first.")
         mixture = picture.octaves[-1]
-        if maps is None or not maps.any():
+        if meaning is None or not meaning.maps.any():
             final = self._automatic(mixture, cancel, tell)
             return LayerSolution(_array(mixture), _array(final.transmission), _array(final.reflection))
         if not picture.unasked:
             picture.unasked[:] = self._octaves(picture, None, cancel, None)
-        answer = self._octaves(picture, maps, cancel, tell, followed)[-1]
-        guide = self._guide(maps, mixture)
+        answer = self._octaves(picture, meaning, cancel, tell)[-1]
+        guide, followed = self._guide(meaning, mixture), self._followed(meaning, mixture)
         final = self.network.guided(mixture, picture.unasked[-1], answer, guide, followed)
         transmission, marked = _array(final.transmission), _array(guide)[..., Layer.REFLECTION.value]
         finest = self.adapter.config.working_side * 2 ** (len(picture.octaves) - 1)
         closed = close_seams(transmission, marked, fineness=finest / SEAM_SIDE)
-        transmission += np.float32(CLOSED * followed) * (closed - transmission)
-        return LayerSolution(_array(mixture), transmission, _array(final.reflection), maps, followed)
+        transmission += CLOSED * _array(followed) * (closed - transmission)
+        return LayerSolution(_array(mixture), transmission, _array(final.reflection), meaning)
 
     def _automatic(self, mixture: torch.Tensor, cancel: CancelToken | None, tell: Tell | None) -> LayerPair:
         if cancel is not None:
@@ -202,16 +205,15 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
     def _octaves(
         self,
         picture: _Picture,
-        maps: Maps | None,
+        meaning: Meaning | None,
         cancel: CancelToken | None,
         tell: Tell | None,
-        followed: float = 1.0,
     ) -> list[LayerPair]:
         """The network's layers at every octave, coarse to fine."""
         parts = _Parts(picture.octaves, self.network.step, tell)
         answers: list[LayerPair] = []
         for level, mixture in enumerate(picture.octaves):
-            guide = self._guide(maps, mixture)
+            guide = self._guide(meaning, mixture)
             if not answers:
                 both, both_guides = self._both(mixture), self._both(guide)
                 draft = self.network.draft(both, both_guides, picture.latent)
@@ -221,7 +223,8 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
                 draft = enlarged(answers[-1], picture.octaves[level - 1], mixture)
                 answers.append(self._refined(mixture, draft, guide, parts, cancel))
             _sound(answers[-1])
-            if tell is not None:
+            if tell is not None and meaning is not None:
+                followed = self._followed(meaning, mixture)
                 parts.show(self.network.guided(mixture, picture.unasked[level], answers[-1], guide, followed))
         return answers
 
@@ -254,12 +257,11 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
         if self._picture is None:
             raise GuideError("No photo is set. Give one, or call set_image(photo) first.")
         photo = self._picture.pixels
-        maps, followed = None, 1.0
+        meaning = None
         if guide is not None and not guide.empty:
             seen = _array(self._picture.octaves[-1])
-            maps = guide_maps(guide, seen, segment, segment_text, photo.shape[:2])
-            followed = trust(guide, maps)
-        return finish(photo, self.predict(maps, cancel, tell, followed), strength)
+            meaning = guide_meaning(guide, seen, segment, segment_text, photo.shape[:2])
+        return finish(photo, self.predict(meaning, cancel, tell), strength)
 
     def _both(self, values: torch.Tensor) -> torch.Tensor:
         """The picture, and below it its mirror image where the pipeline averages both."""
@@ -290,12 +292,13 @@ class ReflectionRemovalPipeline(DiffusionPipeline):
         two = self.network.refine(moved(mixture), across, moved(guide))
         return LayerPair(mean(one.transmission, two.transmission), mean(one.reflection, two.reflection))
 
-    def _guide(self, maps: Maps | None, mixture: torch.Tensor) -> torch.Tensor:
-        height, width = mixture.shape[2:]
-        if maps is None:
-            return mixture.new_zeros(1, 2, height, width)
-        small = resized(maps, height, width).transpose(2, 0, 1)
-        return torch.from_numpy(np.ascontiguousarray(small))[None].to(mixture)
+    def _guide(self, meaning: Meaning | None, mixture: torch.Tensor) -> torch.Tensor:
+        if meaning is None:
+            return mixture.new_zeros(1, 2, *mixture.shape[2:])
+        return _sized(meaning.maps, mixture)
+
+    def _followed(self, meaning: Meaning, mixture: torch.Tensor) -> torch.Tensor:
+        return _sized(meaning.followed[..., None], mixture)
 
     def _refined(
         self,
@@ -360,8 +363,8 @@ def finish(photo: Pixels, solution: LayerSolution, strength: float = 1.0) -> Ref
         reflection=removed_light(photo, transmission),
         mask=mask,
         changed=changed,
-        meant=solution.meant,
-        followed=solution.followed,
+        meant=None if solution.meaning is None else solution.meaning.maps,
+        followed=1.0 if solution.meaning is None else solution.meaning.share,
     )
 
 
@@ -417,6 +420,12 @@ def _ramp(tile: torch.Tensor) -> torch.Tensor:
         return (torch.minimum(places, places.flip(0)) / OVERLAP).clamp(1e-3, 1)
 
     return (line(height)[:, None] * line(width))[None, None]
+
+
+def _sized(maps: Maps, mixture: torch.Tensor) -> torch.Tensor:
+    """Maps (H, W, C) as (1, C, h, w) at the size of a picture."""
+    small = np.atleast_3d(resized(maps, mixture.shape[2], mixture.shape[3])).transpose(2, 0, 1)
+    return torch.from_numpy(np.ascontiguousarray(small))[None].to(mixture)
 
 
 def _array(values: torch.Tensor) -> Floats:

@@ -15,6 +15,7 @@ from magicgen.control.guide import (
     SEGMENT_STRENGTH,
     BoxMark,
     Layer,
+    Mark,
     MaskMark,
     PointMark,
     Prompt,
@@ -22,7 +23,8 @@ from magicgen.control.guide import (
     StrokeMark,
     TextMark,
     guide_maps,
-    trust,
+    guide_meaning,
+    kinship,
 )
 from magicgen.control.guide_file import guide_from_json, guide_to_json, read_guide, write_guide
 from magicgen.errors import GuideError
@@ -247,20 +249,43 @@ def test_a_click_in_a_box_means_nothing_outside_of_it() -> None:
     assert guide_maps(RemovalGuide((box, elsewhere)), even(50, 50))[35:, :, 1].any()
 
 
-def test_a_lone_click_is_trusted_with_so_much_of_the_picture() -> None:
+def followed(*marks: Mark) -> np.ndarray:
+    """How far a guide is followed on a grey wall with a small bright square in its middle."""
     photo = even(60, 60)
     photo[25:35, 25:35] = (1, 1, 1)
-    followed = []
-    for x in (0.5, 0.1):  # on the small bright square, on the wall
-        guide = RemovalGuide((PointMark(x, 0.5, Layer.REFLECTION),))
-        followed.append(trust(guide, guide_maps(guide, photo)))
-    assert followed[0] == 1
-    assert followed[1] == pytest.approx(CLICK_SHARE / guide_maps(guide, photo)[..., 0].mean())
-    again = guide.with_mark(PointMark(0.1, 0.5, Layer.REFLECTION))
-    assert trust(again, guide_maps(again, photo)) == pytest.approx(2 * followed[1])
-    kept = guide.with_mark(PointMark(0.9, 0.9, Layer.TRANSMISSION))
-    assert trust(kept, guide_maps(kept, photo)) < 1.1 * followed[1]  # a click on the scene lends it no weight
-    boxed = guide.with_mark(BoxMark(Box(0, 0, 1, 1), Layer.REFLECTION))
-    assert trust(boxed, guide_maps(boxed, photo)) == BOX_TRUST
-    painted = boxed.with_mark(StrokeMark(((0.2, 0.2),), 0.1, Layer.REFLECTION))
-    assert trust(painted, guide_maps(painted, photo)) == 1
+    return guide_meaning(RemovalGuide(marks), photo).followed
+
+
+def test_a_lone_click_is_trusted_with_so_much_of_the_picture() -> None:
+    lamp, wall = (PointMark(x, 0.5, Layer.REFLECTION) for x in (0.5, 0.1))
+    assert followed(lamp) == pytest.approx(1)
+    alone = followed(wall)
+    meant = float(kinship(even(60, 60), 0.1, 0.5).mean())
+    assert np.ptp(alone) < 1e-6
+    assert CLICK_SHARE / meant < alone[0, 0] < 1.1 * CLICK_SHARE / meant  # the square is not meant
+    assert followed(wall, wall) == pytest.approx(2 * alone, rel=1e-3)
+    scene = PointMark(0.9, 0.9, Layer.TRANSMISSION)
+    assert followed(wall, scene) == pytest.approx(alone, rel=1e-3)  # a click on the scene lends it no weight
+    boxed = (wall, BoxMark(Box(0, 0, 1, 1), Layer.REFLECTION))
+    assert (followed(*boxed) == np.float32(BOX_TRUST)).all()
+    assert (followed(*boxed, StrokeMark(((0.2, 0.2),), 0.1, Layer.REFLECTION)) == 1).all()
+    assert (followed() == 1).all()
+
+
+def test_a_further_click_takes_nothing_from_the_ones_before() -> None:
+    lamp, wall = (PointMark(x, 0.5, Layer.REFLECTION) for x in (0.5, 0.1))
+    both = followed(lamp, wall)
+    assert both[30, 30] > 0.9
+    assert both[30, 6] == pytest.approx(followed(wall)[30, 6], rel=0.05)
+    assert both[30, 50] < 0.5
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.tuples(SHARE, SHARE), min_size=1, max_size=4), st.integers(2, 24), st.integers(0, 99))
+def test_trust_lies_between_zero_and_one(places: list, size: int, seed: int) -> None:
+    photo = np.random.default_rng(seed).random((size, 2 * size, 3), dtype=np.float32)
+    meaning = guide_meaning(RemovalGuide(tuple(PointMark(x, y, Layer.REFLECTION) for x, y in places)), photo)
+    assert meaning.followed.dtype == np.float32
+    assert meaning.followed.min() > 0
+    assert meaning.followed.max() <= 1
+    assert 0 < meaning.share <= 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from magicgen.control.guide import Layer, PointMark, RemovalGuide, StrokeMark, guide_maps, resized, trust
+from magicgen.control.guide import Layer, Meaning, PointMark, RemovalGuide, StrokeMark, guide_meaning, resized
 from magicgen.errors import GuideError
 from magicgen.models.refiner import PATCH
 from magicgen.models.reflection import LayerPair
@@ -22,6 +22,11 @@ def pipeline(octaves: int = 1, *, trained: bool = True, mirrored: bool = True) -
     made = ReflectionRemovalPipeline(network.base, network.vae, network.adapter, octaves, mirrored)
     made.set_progress_bar_config(disable=True)
     return made
+
+
+def evenly(maps: np.ndarray, far: float) -> Meaning:
+    """Maps that are followed equally far everywhere."""
+    return Meaning(maps, np.full(maps.shape[:2], far, np.float32))
 
 
 def test_an_untrained_adapter_returns_the_photo_bit_for_bit() -> None:
@@ -48,13 +53,13 @@ def test_an_answer_says_what_its_guide_was_taken_to_mean_and_how_far_it_was_foll
     automatic, clicked = pipe(even), pipe(even, guide)
     assert (automatic.meant, automatic.followed) == (None, 1.0)
     solution = pipe.predict()
-    maps = guide_maps(guide, solution.before)
-    assert np.array_equal(clicked.meant, maps)
-    assert clicked.followed == trust(guide, maps) < 1
+    meaning = guide_meaning(guide, solution.before)
+    assert np.array_equal(clicked.meant, meaning.maps)
+    assert clicked.followed == meaning.share < 1
     assert clicked.meant.shape[:2] == solution.before.shape[:2], "never at the photo's own size"
-    again = finish(even, pipe.predict(maps, followed=0.5), strength=0.2)
-    assert again.followed == 0.5
-    assert np.array_equal(again.meant, maps)
+    again = finish(even, pipe.predict(evenly(meaning.maps, 0.5)), strength=0.2)
+    assert again.followed == pytest.approx(0.5)
+    assert np.array_equal(again.meant, meaning.maps)
     stroke = RemovalGuide((StrokeMark(((0.2, 0.2), (0.8, 0.8)), 0.1, Layer.TRANSMISSION),))
     assert pipe(guide=stroke).followed == 1
 
@@ -76,7 +81,7 @@ def test_seams_are_closed_where_reflection_is_marked_as_far_as_the_guide_is_foll
 
     with monkeypatch.context() as patch:
         patch.setattr("pipelines.reflection_removal.close_seams", unchanged)
-        plain, half = (pipe.predict(maps, followed=far) for far in (1.0, 0.5))
+        plain, half = (pipe.predict(evenly(maps, far)) for far in (1.0, 0.5))
     height, width = plain.before.shape[:2]
     assert np.allclose(asked[0][0], resized(maps, height, width)[..., 0], atol=1e-6)
     assert asked[0][1] == fineness
@@ -84,7 +89,7 @@ def test_seams_are_closed_where_reflection_is_marked_as_far_as_the_guide_is_foll
     for solution, far in ((plain, 1.0), (half, 0.5)):
         closed = close_seams(solution.transmission, marked, fineness)
         wanted = solution.transmission + CLOSED * far * (closed - solution.transmission)
-        assert np.abs(pipe.predict(maps, followed=far).transmission - wanted).max() < 1e-5
+        assert np.abs(pipe.predict(evenly(maps, far)).transmission - wanted).max() < 1e-5
         assert np.abs(closed - solution.transmission).max() > 1e-3
 
 

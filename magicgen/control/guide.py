@@ -39,7 +39,9 @@ BOX_STRENGTH = 0.5
 BOX_FEATHER = 0.08
 """Softness of a box's border as a share of its shorter side."""
 CLICK_SHARE = 0.03
-"""How much of the picture a click is trusted with; see :func:`trust`."""
+"""How much of the picture a click is trusted with; see :func:`_trusted`."""
+NO_SAY = np.float32(0.02)
+"""Where all clicks together mean less than this, they are followed as they are on average."""
 BOX_TRUST = 0.85
 """How far a guide of boxes is followed: they hold much that is not meant."""
 LARGEST_SEGMENT = 0.6
@@ -175,14 +177,35 @@ SegmentRegion = Callable[[Prompt], Bools]
 SegmentText = Callable[[str], Bools]
 
 
-def guide_maps(
+@dataclass(frozen=True, eq=False)
+class Meaning:
+    """What a guide was taken to mean at a size.
+
+    Attributes:
+        maps: (H, W, 2) float32 in [0, 1], see the module; all zero for an empty guide.
+        followed: (H, W) float32 in [0, 1], how far the answer to the maps is followed at every place.
+    """
+
+    maps: Maps
+    followed: Maps
+
+    @property
+    def share(self) -> float:
+        """How far the guide is followed where it speaks, 0 to 1."""
+        speaks = self.maps.max(axis=2)
+        return float((self.followed * speaks).sum() / max(float(speaks.sum()), 1e-6))
+
+
+def guide_meaning(
     guide: RemovalGuide,
     photo: Maps,
     segment: SegmentRegion | None = None,
     segment_text: SegmentText | None = None,
     picture_size: tuple[int, int] | None = None,
-) -> Maps:
-    """The two maps of a guide at a size.
+) -> Meaning:
+    """The two maps of a guide at a size, and how far they are followed.
+
+    Fully where anything is painted or named, less where there are only boxes and clicks: see :func:`_trusted`.
 
     Args:
         guide: the marks.
@@ -191,41 +214,57 @@ def guide_maps(
         segment_text: finds the region that words mean.
         picture_size: (H, W) of the photo that masks must have; unchecked when None.
 
-    Returns:
-        (H, W, 2) float32 in [0, 1]; all zero for an empty guide.
-
     Raises:
         GuideError: words without something that understands them, or a mask of another size.
     """
     maps = np.zeros((*photo.shape[:2], 2), np.float32)
+    parts = []
     for index, mark in enumerate(guide.marks):
         core, region = _resolve(guide, index, photo, segment, segment_text, picture_size)
         own, other = mark.layer.value, mark.layer.other.value
-        maps[..., own] = np.maximum(maps[..., own], np.maximum(core, region))
+        parts.append(np.maximum(core, region))
+        maps[..., own] = np.maximum(maps[..., own], parts[-1])
         maps[..., other] *= 1 - core
-    return maps
+    kinds = [type(mark) for mark in guide.marks]
+    if not set(kinds) <= {PointMark, BoxMark}:
+        return Meaning(maps, np.ones(photo.shape[:2], np.float32))
+    if BoxMark in kinds:
+        return Meaning(maps, np.full(photo.shape[:2], BOX_TRUST, np.float32))
+    layers = [mark.layer for mark in guide.marks]
+    counted = Layer.REFLECTION if Layer.REFLECTION in layers else Layer.TRANSMISSION
+    clicked = [part for part, layer in zip(parts, layers, strict=True) if layer is counted]
+    return Meaning(maps, _trusted(clicked) if clicked else np.ones(photo.shape[:2], np.float32))
 
 
-def trust(guide: RemovalGuide, maps: Maps) -> float:
-    """How far the answer to a guide is followed, 0 to 1: fully where anything is painted or named, less where there are
-    only boxes and clicks.
+def guide_maps(
+    guide: RemovalGuide,
+    photo: Maps,
+    segment: SegmentRegion | None = None,
+    segment_text: SegmentText | None = None,
+    picture_size: tuple[int, int] | None = None,
+) -> Maps:
+    """The maps of :func:`guide_meaning` alone, (H, W, 2) float32 in [0, 1]."""
+    return guide_meaning(guide, photo, segment, segment_text, picture_size).maps
+
+
+def _trusted(clicked: list[Maps]) -> Maps:
+    """How far clicks are followed at every place: (H, W) in [0, 1].
 
     A click may be a mistake, and what it means may be much of the picture: it is trusted with :data:`CLICK_SHARE` of
-    it, further clicks with as much again. Where clicks mean more, the answer is followed only in that proportion.
-    Counted are clicks on the reflection, or those on the scene where there are no others.
+    it, with as much again for each further click that means the same. Where it means more, it is followed only in that
+    proportion; where several mean something, they share the say. Clicks on the scene count where there are no others.
 
     Args:
-        guide: the marks.
-        maps: what :func:`guide_maps` made of them.
+        clicked: what each click means, (H, W) in [0, 1].
     """
-    if any(not isinstance(mark, PointMark | BoxMark) for mark in guide.marks):
-        return 1.0
-    layers = [mark.layer for mark in guide.marks if isinstance(mark, PointMark)]
-    if len(layers) < len(guide.marks):
-        return BOX_TRUST
-    layer = Layer.REFLECTION if Layer.REFLECTION in layers else Layer.TRANSMISSION
-    meant = float(maps[..., layer.value].mean())
-    return min(1.0, CLICK_SHARE * layers.count(layer) / max(meant, 1e-6))
+    meant = np.array([float(part.mean()) + 1e-6 for part in clicked])
+    together = np.array([[float((one * other).mean()) for other in clicked] for one in clicked]) + 1e-9
+    agreeing = (together / np.diag(together)[:, None]).sum(axis=1)
+    trust = np.minimum(1, CLICK_SHARE * agreeing / meant)
+    everywhere = float((trust * meant).sum() / meant.sum())
+    say = np.stack(clicked)
+    weighed = (say * trust[:, None, None].astype(np.float32)).sum(axis=0) + NO_SAY * everywhere
+    return np.asarray(weighed / (say.sum(axis=0) + NO_SAY), np.float32)
 
 
 def _resolve(

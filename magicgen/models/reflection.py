@@ -223,7 +223,12 @@ class ReflectionNetwork(nn.Module):
         return LayerPair(clear, (mixture**GAMMA - clear**GAMMA).clamp_min(0) ** (1 / GAMMA))
 
     def guided(
-        self, mixture: torch.Tensor, unasked: LayerPair, answer: LayerPair, guide: torch.Tensor, followed: float = 1.0
+        self,
+        mixture: torch.Tensor,
+        unasked: LayerPair,
+        answer: LayerPair,
+        guide: torch.Tensor,
+        followed: torch.Tensor | None = None,
     ) -> LayerPair:
         """The automatic answer and what a guide adds to it. The more of the picture a guide speaks of, the more the
         network's answer counts as it stands.
@@ -233,12 +238,15 @@ class ReflectionNetwork(nn.Module):
             unasked: the network's layers without any guide.
             answer: its layers with the guide.
             guide: (B, 2, H, W) in [0, 1].
-            followed: share of the way from the automatic answer to the guided one, 0 to 1.
+            followed: (B, 1, H, W), share of the way from the automatic answer to the guided one, 0 to 1; all of it
+                when None.
         """
         told = guide.amax(dim=1).mean(dim=(1, 2))[:, None, None, None]
         silent = (1 - told / ASSURED).clamp_min(0)
         automatic = self.automatic(mixture)
         guided = answer.transmission + silent * (automatic.transmission - unasked.transmission)
+        if followed is None:
+            return LayerPair(guided, answer.reflection)
         return LayerPair(
             torch.lerp(automatic.transmission, guided, followed),
             torch.lerp(automatic.reflection, answer.reflection, followed),

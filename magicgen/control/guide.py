@@ -1,9 +1,9 @@
 """What a person says about reflections in a photo: clicks, boxes, strokes, masks and words, resolved to two soft maps.
 
 A guide is a list of marks in the order in which they were made. Every mark speaks of one layer: the reflection (what is
-to go) or the transmission (the scene behind the glass, which is to stay). :func:`guide_maps` turns them into an array
+to go) or the transmission (the scene behind the glass, which is to stay). :func:`guide_meaning` turns them into maps
 (H, W, 2) of float32 in [0, 1]: channel 0 says "reflection here", channel 1 "transmission here"; 0 is "unknown", and
-both may be above 0 where both layers are visible.
+both may be above 0 where both layers are visible. It also says how far the answer to them is followed.
 
 Contradictions: marks are drawn in order, and the core of a later mark (the disc of a click, the line of a stroke, the
 inside of a mask; boxes and words are never so sure) clears what earlier marks said there about the other layer. Two
@@ -205,8 +205,6 @@ def guide_meaning(
 ) -> Meaning:
     """The two maps of a guide at a size, and how far they are followed.
 
-    Fully where anything is painted or named, less where there are only boxes and clicks: see :func:`_trusted`.
-
     Args:
         guide: the marks.
         photo: (H, W, 3) float32 sRGB in [0, 1] at the size that the maps shall have; clicks mean what looks alike.
@@ -225,15 +223,7 @@ def guide_meaning(
         parts.append(np.maximum(core, region))
         maps[..., own] = np.maximum(maps[..., own], parts[-1])
         maps[..., other] *= 1 - core
-    kinds = [type(mark) for mark in guide.marks]
-    if not set(kinds) <= {PointMark, BoxMark}:
-        return Meaning(maps, np.ones(photo.shape[:2], np.float32))
-    if BoxMark in kinds:
-        return Meaning(maps, np.full(photo.shape[:2], BOX_TRUST, np.float32))
-    layers = [mark.layer for mark in guide.marks]
-    counted = Layer.REFLECTION if Layer.REFLECTION in layers else Layer.TRANSMISSION
-    clicked = [part for part, layer in zip(parts, layers, strict=True) if layer is counted]
-    return Meaning(maps, _trusted(clicked) if clicked else np.ones(photo.shape[:2], np.float32))
+    return Meaning(maps, _followed(guide, parts, maps.shape[:2]))
 
 
 def guide_maps(
@@ -247,12 +237,25 @@ def guide_maps(
     return guide_meaning(guide, photo, segment, segment_text, picture_size).maps
 
 
+def _followed(guide: RemovalGuide, parts: list[Maps], size: tuple[int, ...]) -> Maps:
+    """How far a guide is followed at every place, of what each of its marks means: fully where anything is painted or
+    named, less where there are only boxes and clicks. Clicks on the scene count where there are no others."""
+    kinds = {type(mark) for mark in guide.marks}
+    if not kinds or not kinds <= {PointMark, BoxMark}:
+        return np.ones(size, np.float32)
+    if BoxMark in kinds:
+        return np.full(size, BOX_TRUST, np.float32)
+    layers = [mark.layer for mark in guide.marks]
+    counted = Layer.REFLECTION if Layer.REFLECTION in layers else Layer.TRANSMISSION
+    return _trusted([part for part, layer in zip(parts, layers, strict=True) if layer is counted])
+
+
 def _trusted(clicked: list[Maps]) -> Maps:
     """How far clicks are followed at every place: (H, W) in [0, 1].
 
     A click may be a mistake, and what it means may be much of the picture: it is trusted with :data:`CLICK_SHARE` of
     it, with as much again for each further click that means the same. Where it means more, it is followed only in that
-    proportion; where several mean something, they share the say. Clicks on the scene count where there are no others.
+    proportion; where several mean something, they share the say.
 
     Args:
         clicked: what each click means, (H, W) in [0, 1].

@@ -30,7 +30,7 @@ from magicgen.synthetic.reflections import (
     residual,
     transplant,
 )
-from magicgen.training.examples import OrderedSampler, start_worker
+from magicgen.training.examples import batches
 from magicgen.training.reflection_options import ReflectionData
 
 STORED_SIDES = 4
@@ -291,17 +291,7 @@ class ReflectionExamples(Dataset):
 
 def layer_batches(dataset: ReflectionExamples, start: int, stop: int) -> DataLoader:
     """Batches of the examples start..stop-1, in order."""
-    workers = dataset.options.workers
-    return DataLoader(
-        dataset,
-        batch_size=dataset.options.batch_size,
-        sampler=OrderedSampler(start, stop),
-        num_workers=workers,
-        collate_fn=collate_layers,
-        worker_init_fn=start_worker,
-        prefetch_factor=4 if workers else None,
-        multiprocessing_context="spawn" if workers else None,
-    )
+    return batches(dataset, dataset.options, start, stop, collate_layers)
 
 
 def collate_layers(items: list[dict[str, np.ndarray]]) -> LayerBatch:
